@@ -1,0 +1,22 @@
+"""Assays: how a measurement reads the state, with which calibration and which noise. No data."""
+
+from multiscale.assays.affinity import Affinity
+from multiscale.assays.assay import Assay, Noise, Offset
+from multiscale.assays.copies import Copies
+from multiscale.assays.count_likelihood import CountLikelihood
+from multiscale.assays.counts import Counts
+from multiscale.assays.intensity import LogNormal
+from multiscale.assays.registry import ASSAYS, make_assay
+
+__all__ = [
+    "ASSAYS",
+    "Affinity",
+    "Assay",
+    "Copies",
+    "CountLikelihood",
+    "Counts",
+    "LogNormal",
+    "Noise",
+    "Offset",
+    "make_assay",
+]

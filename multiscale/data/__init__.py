@@ -1,0 +1,29 @@
+"""Data: contexts, the measurements that describe them, and where they come from."""
+
+from multiscale.data.anndata import from_anndata
+from multiscale.data.contexts import Contexts, cell_contexts, group_contexts, pair_contexts
+from multiscale.data.match import Match, match
+from multiscale.data.measurements import (
+    CountMatrix,
+    Data,
+    MeasurementTable,
+    from_measurements,
+    read_measurements,
+)
+from multiscale.data.tables import read_table
+
+__all__ = [
+    "Contexts",
+    "CountMatrix",
+    "Data",
+    "Match",
+    "MeasurementTable",
+    "cell_contexts",
+    "from_anndata",
+    "from_measurements",
+    "group_contexts",
+    "match",
+    "pair_contexts",
+    "read_measurements",
+    "read_table",
+]
