@@ -1,0 +1,1 @@
+"""Networks that predict what physics leaves open: energies from features of a species."""

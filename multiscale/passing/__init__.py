@@ -1,0 +1,1 @@
+"""Messages along the relations of the graph: gather, law, scatter; and the PyG operators around them."""

@@ -1,0 +1,1 @@
+"""Pure functions on tensors: energies, scales. No graph, no data."""
