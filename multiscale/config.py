@@ -1,0 +1,141 @@
+"""The TOML file of a fit, checked before anything runs."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from multiscale.errors import ConfigError, nearest
+
+__all__ = ["Config", "Controls", "DataSection", "Fit", "Holdout", "TableSection", "read_config"]
+
+FORMAT_VERSION = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TableSection(_Section):
+    """One table of measurements: `[data.tables.<name>]`; further keys are options of the assay."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    path: str = Field(description="TSV or CSV file: a path, or a path below datasets/")
+    assay: str = Field(description="name of the assay that produced the table")
+
+
+class AssaySection(_Section):
+    """One assay of the AnnData: `[data.assays.<name>]`; further keys are options of the assay."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: str = Field(description="name of the assay")
+
+
+class DataSection(_Section):
+    """What is measured: `[data]`."""
+
+    anndata: str = Field(description="path of an .h5ad file, or scanpy:<name> for scanpy.datasets.<name>()")
+    groupby: str | None = Field(None, description="obs column whose categories become contexts; none = one per cell")
+    pairs: bool = Field(False, description="also form a context for every ordered pair of groups")
+    cells: str | None = Field(None, description="table with volume_fL and surface_um2 per context")
+    assays: dict[str, AssaySection] = Field(default_factory=dict)
+    tables: dict[str, TableSection] = Field(default_factory=dict)
+
+
+class Fit(_Section):
+    """How it is fitted: `[fit]`."""
+
+    starts: int = Field(32, ge=1, le=100_000)
+    seed: int = Field(0, ge=0)
+    adam_steps: int = Field(100, ge=0)
+    max_steps: int = Field(300, ge=0, description="most quasi-Newton steps per start")
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+
+
+class Holdout(_Section):
+    """What is held out to judge the fit: `[holdout]`."""
+
+    table: str = Field(description="name of the table that is held out in parts")
+    folds: int = Field(5, ge=2)
+    starts: int = Field(2, ge=1, description="starts per fold, for the model and all its controls")
+    seed: int = Field(0, ge=0)
+
+
+class Controls(_Section):
+    """Controls on the same split and budget: `[controls]`."""
+
+    rewirings: int = Field(5, ge=0, description="number of degree-preserving rewirings of the graph")
+
+
+class Config(_Section):
+    """A fit: graph, data, fit, what is held out, controls."""
+
+    format_version: int = Field(FORMAT_VERSION, ge=1)
+    title: str = ""
+    question: str = Field("", description="what is asked, in a sentence, for the report")
+    graph: str = Field(description="name below graphs/, or path of a folder")
+    regime: Literal["equilibrium"] = "equilibrium"
+    temperature: float = Field(310.15, gt=200, lt=400, description="K")
+    data: DataSection
+    fit: Fit = Field(default_factory=Fit)
+    holdout: Holdout | None = None
+    controls: Controls = Field(default_factory=Controls)
+
+
+def read_config(path: str | Path) -> Config:
+    """Read and check a TOML file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or has a wrong key or value; names file, key, value and remedy.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; give the path of a fit's TOML.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+    version = content.get("format_version", FORMAT_VERSION)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ConfigError(
+            f"{path}: `format_version` {version} is newer than {FORMAT_VERSION}, the newest that this version "
+            "of multiscale reads; upgrade multiscale."
+        )
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error as a sentence with key, value and remedy."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key `{key}`; {nearest(str(error['loc'][-1]), _known_keys(error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return f"key `{key}` is missing."
+    return f"`{key}` = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}."
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    """Field names of the section at a location."""
+    section: type[BaseModel] = Config
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if field is None:
+            continue
+        section = next((c for c in _models(field.annotation)), section)
+    return list(section.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Section classes inside a type annotation (optional and dictionary values included)."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]

@@ -1,0 +1,62 @@
+"""The one call that fits a problem."""
+
+from __future__ import annotations
+
+from multiscale.errors import DataError
+from multiscale.fit.result import Result
+from multiscale.fit.train import train
+from multiscale.model import Problem
+
+__all__ = ["fit"]
+
+
+def fit(
+    problem: Problem,
+    *,
+    starts: int = 32,
+    seed: int = 0,
+    accelerator: str = "auto",
+    adam_steps: int = 100,
+    max_steps: int = 300,
+    progress: bool = True,
+) -> Result:
+    """Fit all measurements of a problem jointly: maximum a posteriori from many starts in one batch.
+
+    Args:
+        problem: graph and data, checked.
+        starts: number of starting points, all advanced together.
+        seed: of the starting points; the same seed and thread count give the same numbers on a CPU.
+        accelerator: `auto` (GPU if there is one), `cpu` or `gpu`.
+        adam_steps: steps of Adam before the quasi-Newton method.
+        max_steps: most quasi-Newton steps per start.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        the fitted network; `result.optimum.reasons` says why every start stopped.
+
+    Raises:
+        DataError: an option is out of range, or no start reached a finite posterior.
+    """
+    for name, value, least in (("starts", starts, 1), ("adam_steps", adam_steps, 0), ("max_steps", max_steps, 0)):
+        if value < least:
+            raise DataError(f"`{name}` must be at least {least}; got {value}.")
+    model, optimum = train(
+        problem,
+        starts=starts,
+        seed=seed,
+        adam_steps=adam_steps,
+        max_steps=max_steps,
+        accelerator=accelerator,
+        polished=True,
+        progress=progress,
+    )
+    if not optimum.loss.isfinite().any():
+        raise DataError("no start reached a finite posterior: an equilibrium failed for every one; check the priors.")
+    settings = {
+        "starts": starts,
+        "seed": seed,
+        "adam_steps": adam_steps,
+        "max_steps": max_steps,
+        "device": str(model.device),
+    }
+    return Result(problem, model, optimum, settings)
