@@ -1,0 +1,64 @@
+"""Differentiable biophysics on heterogeneous graphs: all measurements, one physical model.
+
+Public names are loaded when they are first used, so that `import multiscale` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from multiscale.version import __version__
+
+_HOMES = {
+    "Assay": "multiscale.assays",
+    "Contexts": "multiscale.data",
+    "Data": "multiscale.data",
+    "DenseEnergy": "multiscale.encoders.dense",
+    "Graph": "multiscale.graph",
+    "Model": "multiscale.model",
+    "MultiscaleError": "multiscale.errors",
+    "Priors": "multiscale.model",
+    "Problem": "multiscale.model",
+    "Result": "multiscale.fit",
+    "Status": "multiscale.solver",
+    "equilibrium": "multiscale.solver",
+    "fit": "multiscale.fit",
+    "from_anndata": "multiscale.data",
+    "from_hetero": "multiscale.graph",
+    "from_networkx": "multiscale.graph",
+    "read_edges": "multiscale.graph",
+    "read_gmt": "multiscale.graph",
+    "read_graph": "multiscale.graph",
+    "read_measurements": "multiscale.data",
+    "write_graph": "multiscale.graph",
+}
+_MODULES = {"assays": "multiscale.assays", "pl": "multiscale.report.plots", "units": "multiscale.units"}
+
+__all__ = [*sorted([*_HOMES, *_MODULES]), "__version__"]
+
+if TYPE_CHECKING:
+    from multiscale import assays, units
+    from multiscale.assays import Assay
+    from multiscale.data import Contexts, Data, from_anndata, read_measurements
+    from multiscale.encoders.dense import DenseEnergy
+    from multiscale.errors import MultiscaleError
+    from multiscale.fit import Result, fit
+    from multiscale.graph import Graph, from_hetero, from_networkx, read_edges, read_gmt, read_graph, write_graph
+    from multiscale.model import Model, Priors, Problem
+    from multiscale.report import plots as pl
+    from multiscale.solver import Status, equilibrium
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value  # a submodule of the same name must not shadow the public function
+        return value
+    raise AttributeError(f"module `multiscale` has no attribute `{name}`")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

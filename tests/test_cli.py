@@ -1,0 +1,208 @@
+"""The command line: every mistake is one line, exit code 2, and nothing on disk."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from multiscale import content
+from multiscale.cli import main
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Run a command in an empty folder; return exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["multiscale", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path, small_graph, small_adata, small_tables) -> Path:
+    """A folder with a complete small project; its fit.toml can be altered by the test."""
+    from multiscale.graph import write_graph
+
+    write_graph(small_graph, tmp_path / "net")
+    small_adata.write_h5ad(tmp_path / "cells.h5ad")
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    return tmp_path
+
+
+CONFIG = """
+graph = "net"
+[data]
+anndata = "cells.h5ad"
+groupby = "kind"
+pairs = true
+[data.assays.rna]
+type = "counts"
+[data.tables.proteome]
+path = "copies.tsv"
+assay = "copies"
+[data.tables.affinities]
+path = "affinities.tsv"
+assay = "affinity"
+[fit]
+starts = 3
+seed = 1
+adam_steps = 20
+max_steps = 60
+[holdout]
+table = "proteome"
+folds = 2
+starts = 1
+[controls]
+rewirings = 1
+"""
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def graph_edit(file: str, old: str, new: str):
+    return lambda folder: edit(folder / "net" / file, old, new)
+
+
+def config_edit(old: str, new: str):
+    return lambda folder: edit(folder / "fit.toml", old, new)
+
+
+def negative_counts(folder: Path) -> None:
+    import anndata
+
+    adata = anndata.read_h5ad(folder / "cells.h5ad")
+    adata.X[3, 1] = -2.0
+    adata.write_h5ad(folder / "cells.h5ad")
+
+
+def missing_counts(folder: Path) -> None:
+    import anndata
+
+    adata = anndata.read_h5ad(folder / "cells.h5ad")
+    adata.X[3, 1] = float("nan")
+    adata.write_h5ad(folder / "cells.h5ad")
+
+
+def other_genes(folder: Path) -> None:
+    import anndata
+
+    adata = anndata.read_h5ad(folder / "cells.h5ad")
+    adata.var_names = [f"ENSG{i}" for i in range(adata.n_vars)]
+    adata.write_h5ad(folder / "cells.h5ad")
+
+
+def duplicate_name(folder: Path) -> None:
+    path = folder / "net" / "nodes.tsv"
+    line = next(row for row in path.read_text().splitlines() if row.startswith("C\t"))
+    path.write_text(path.read_text() + line + "\n")
+
+
+def full_folder(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "precious.txt").write_text("precious")
+
+
+MISTAKES = {
+    "missing TOML": (lambda folder: (folder / "fit.toml").unlink(), ["fit.toml", "no such file"]),
+    "missing AnnData": (lambda folder: (folder / "cells.h5ad").unlink(), ["cells.h5ad"]),
+    "missing table": (lambda folder: (folder / "copies.tsv").unlink(), ["copies.tsv"]),
+    "wrong TOML key": (config_edit("groupby", "grupby"), ["fit.toml", "`data.grupby`", "did you mean `groupby`"]),
+    "wrong TOML value": (config_edit("starts = 3", "starts = 0"), ["`fit.starts` = 0"]),
+    "unknown assay": (config_edit('assay = "copies"', 'assay = "copys"'), ["data.tables.proteome", "did you mean `copies`"]),
+    "unknown assay option": (config_edit('assay = "copies"', 'assay = "copies"\nlimits = 3'), ["`limits`", "did you mean `limit`"]),
+    "unknown held-out table": (config_edit('table = "proteome"', 'table = "proteom"'), ["`holdout.table`", "did you mean `proteome`"]),
+    "unknown node type": (graph_edit("nodes.tsv", "\tpathway", "\tpatway"), ["nodes.tsv", "`patway`", "did you mean `pathway`"]),
+    "unknown relation": (graph_edit("edges.tsv", "\tencodes\t", "\tencode\t"), ["edges.tsv", "`encode`", "did you mean `encodes`"]),
+    "dangling edge": (graph_edit("edges.tsv", "\tencodes\tC", "\tencodes\tD"), ["edges.tsv", "`D`"]),
+    "negative stoichiometry": (graph_edit("edges.tsv", "\tL2\t2", "\tL2\t-2"), ["edges.tsv", "-2"]),
+    "duplicate name": (duplicate_name, ["nodes.tsv", "`C`"]),
+    "Kd not positive": (lambda folder: edit(folder / "affinities.tsv", "\t20\t", "\t0\t"), ["affinities.tsv", "Kd must be positive"]),
+    "negative counts": (negative_counts, ["negative", "cell3"]),
+    "NaN counts": (missing_counts, ["nan", "cell3"]),
+    "no gene in common": (other_genes, ["no identifier of the graph is in the data"]),
+    "output not empty": (full_folder, ["out", "not empty", "--overwrite"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_with_exit_code_two_and_nothing_written(mistake: str, command, project: Path):
+    spoil, words = MISTAKES[mistake]
+    spoil(project)
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    code, out, err = command("fit", "fit.toml", "--out", "out")
+    assert code == 2
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    assert all(word in err for word in words), err
+    assert out == ""
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
+
+
+def test_a_fit_writes_every_table_and_says_whether_the_graph_helped(command, project: Path):
+    code, out, err = command("fit", "fit.toml", "--out", "out", "--json")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert summary["headline"].startswith("The graph")
+    names = {path.name for path in (project / "out").iterdir()}
+    assert names >= {"network.graphml", "results.h5ad", "parameters.tsv", "metrics.json", "heldout.tsv", "report.html"}
+    assert json.loads((project / "out" / "metrics.json").read_text()) == summary
+    columns = (project / "out" / "heldout.tsv").read_text().splitlines()[0].split("\t")
+    expected = "fold context molecule measured touched_by_graph fitted no_graph translation_only slope gene_plus_type mean"
+    assert columns[:11] == expected.split()
+
+
+def test_graph_check_lists_every_problem(command, project: Path):
+    edit(project / "net" / "edges.tsv", "\tL2\t2", "\tL2\t-2")
+    edit(project / "net" / "edges.tsv", "\tencodes\tC", "\tencodes\tD")
+    code, _, err = command("graph", "check", "net")
+    assert code == 2
+    assert "-2" in err
+    assert "`D`" in err
+
+
+def test_graph_show_counts_nodes_and_relations(command, project: Path):
+    code, out, _ = command("graph", "show", "net", "--json")
+    assert code == 0
+    assert json.loads(out)["nodes"] == {"molecule": 8, "complex": 3, "pathway": 1}
+
+
+@pytest.mark.parametrize("suffix", ["graphml", "cx2", "sif"])
+def test_graph_convert_writes_formats_and_never_overwrites(suffix: str, command, project: Path):
+    assert command("graph", "convert", "net", f"net.{suffix}")[0] == 0
+    content_before = (project / f"net.{suffix}").read_bytes()
+    code, _, err = command("graph", "convert", "net", f"net.{suffix}")
+    assert code == 2
+    assert "--overwrite" in err
+    assert (project / f"net.{suffix}").read_bytes() == content_before
+
+
+def test_data_list_and_verify_cover_every_data_set(command):
+    code, out, _ = command("data", "list", "--json")
+    assert code == 0
+    for name in json.loads(out):
+        assert command("data", "verify", name)[0] == 0
+
+
+def test_verify_notices_a_changed_file(command, tmp_path, monkeypatch):
+    shutil.copytree(content.find("datasets", "pbmc_affinities"), tmp_path / "copy")
+    (tmp_path / "copy" / "affinities.tsv").write_text("changed")
+    code, _, err = command("data", "verify", str(tmp_path / "copy"))
+    assert code == 2
+    assert "checksum" in err
+
+
+def test_config_schema_is_json(command):
+    code, out, _ = command("config", "--schema")
+    assert code == 0
+    assert "holdout" in json.loads(out)["properties"]
