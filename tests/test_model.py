@@ -11,7 +11,7 @@ import multiscale as ms
 from multiscale.errors import DataError
 from multiscale.fit.objective import Posterior
 from multiscale.graph import without_complexes
-from multiscale.model.pairs import pair_state
+from multiscale.model.pairs import pair_activities, pair_state
 from multiscale.units import LN_STANDARD, MOLECULES_PER_UM_FL, kT
 
 
@@ -153,3 +153,13 @@ def test_a_context_without_volume_is_refused_with_the_remedy(small_graph, small_
     graph = dataclasses.replace(small_graph, card=card)
     with pytest.raises(DataError, match="`volume_fL` must be positive"):
         ms.Problem(graph, ms.from_anndata(small_adata, groupby="kind"))
+
+
+def test_pathways_of_pairs_add_the_receivers_complexes_to_those_between_the_cells(model, theta):
+    state = model.state(theta)
+    pairs = pair_state(model, state)
+    assert pairs is not None
+    got = pair_activities(model, state, pairs)[..., 0]
+    own = state.ln_x[:, [0, 1, 2] * 3, model.problem.network.species.index("A:B")]
+    expected = own - own.mean(1, keepdim=True) + pairs.ln_x[..., 0] - pairs.ln_x[..., 0].mean(1, keepdim=True)
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)

@@ -118,8 +118,8 @@ def _fit(
         return penalty - (density * masks[rows]).sum(1)
 
     first = torch.zeros(len(masks), design.shape[1] + 1, dtype=torch.float64)
-    first[:, 0] = y.mean()
-    return lbfgs(loss, first, max_steps=200, change_tolerance=1e-5).theta
+    first[:, 0] = masks @ y / masks.sum(1)
+    return lbfgs(loss, first, max_steps=300, change_tolerance=1e-9).theta
 
 
 def _choose(

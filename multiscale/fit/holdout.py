@@ -50,8 +50,8 @@ class Evaluation:
 
     Args:
         unit: columns whose combinations are held out together.
-        table: one row per exactly measured entry: fold, context, molecule, measured, touched_by_graph, then one
-            column per model, on the assay's scale.
+        table: one row per exactly measured entry: fold, context, molecule, measured, touched_by_graph (whether the
+            molecule's total depends on its partners), then one column per model, on the assay's scale.
         rewired: root mean square errors of rewired graphs on the touched entries.
     """
 
@@ -129,10 +129,8 @@ def paired_bootstrap(
     Returns:
         difference, lower and upper end; negative means that `model` is better.
     """
-    squares = pd.DataFrame(
-        {name: (table[name] - table["measured"]) ** 2 for name in (model, other)} | {"n": 1.0}
-    )
-    sums = squares.groupby(table[by].to_numpy()).sum().to_numpy()
+    squares = [(table[name] - table["measured"]) ** 2 for name in (model, other)]
+    sums = pd.concat([*squares, squares[0] * 0 + 1], axis=1).groupby(table[by].to_numpy()).sum().to_numpy()
     picks = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
     a, b, n = sums[picks].sum(1).T
     difference = np.sqrt(a / n) - np.sqrt(b / n)
@@ -203,7 +201,7 @@ def _table(problem: Problem, term: TableTerm, fold: np.ndarray, predictions: dic
             "context": entries["context"],
             "molecule": entries["target"],
             "measured": entries["y"],
-            "touched_by_graph": entries["target"].isin(problem.network.assembled),
+            "touched_by_graph": entries["target"].isin(problem.network.influenced),
             **predictions,
         }
     )

@@ -15,8 +15,9 @@ import torch
 from multiscale import formats
 from multiscale.fit.objective import Posterior
 from multiscale.fit.optimise import Optimum
+from multiscale.graph import Graph
 from multiscale.model import Model, Problem
-from multiscale.model.pairs import PairState, pair_state
+from multiscale.model.pairs import PairState, pair_activities, pair_state
 from multiscale.units import Kd_from_delta_g
 
 __all__ = ["Result"]
@@ -37,6 +38,11 @@ class Result:
     model: Model
     optimum: Optimum
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph:
+        """The network that was fitted."""
+        return self.problem.graph
 
     @property
     def theta(self) -> torch.Tensor:
@@ -118,6 +124,20 @@ class Result:
         """Pathway activities from species within cells, (context, pathway)."""
         return self._frame(self.model.activities(self.state)[0], self.problem.network.pathways)
 
+    def pair_activities(self) -> pd.DataFrame:
+        """Pathway activities in every pair context, (pair, pathway); empty without pairs."""
+        if self.pair_state is None:
+            return pd.DataFrame(columns=self.problem.network.pathways)
+        with torch.no_grad():
+            values = pair_activities(self.model, self.state, self.pair_state)[0].cpu().numpy()
+        return pd.DataFrame(values, index=self.problem.pairs.index, columns=self.problem.network.pathways)
+
+    def pathway_table(self) -> pd.DataFrame:
+        """Tidy activities: context (cell type, or sender|receiver), pathway, activity; the receiver's where it is a pair."""
+        tables = [self.activities(), self.pair_activities()]
+        tidy = [t.rename_axis("context").reset_index().melt("context", var_name="pathway", value_name="activity") for t in tables]
+        return pd.concat([t for t in tidy if len(t)], ignore_index=True)
+
     def _frame(self, values: torch.Tensor, columns: list[str]) -> pd.DataFrame:
         return pd.DataFrame(values.detach().cpu().numpy(), index=self.contexts, columns=columns)
 
@@ -133,8 +153,8 @@ class Result:
         complexes = energies.join(species)
         values = {"molecule": molecules, "complex": complexes}
         if network.pathways:
-            spread = self.activities().max() - self.activities().min()
-            values["pathway"] = pd.DataFrame({"activity_range": spread})
+            ranges = [t.max() - t.min() for t in (self.activities(), self.pair_activities()) if len(t)]
+            values["pathway"] = pd.DataFrame({"activity_range": pd.concat(ranges, axis=1).max(axis=1)})
         return values
 
     def metadata(self) -> dict[str, Any]:

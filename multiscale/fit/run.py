@@ -176,6 +176,8 @@ def _write(
     adata.write_h5ad(folder / "results.h5ad")
     _tsv(result.parameters, folder / "parameters.tsv")
     _tsv(result.energies, folder / "energies.tsv")
+    if result.problem.network.pathways:
+        _tsv(result.pathway_table(), folder / "pathways.tsv")
     if result.pair_state is not None:
         _tsv(result.pair_state.frame(), folder / "pairs.tsv")
     for name, evaluation in evaluations.items():

@@ -151,8 +151,9 @@ def write_report(
     """Write the report: findings in sentences, network, energies, held-out errors, what is not determined."""
     from multiscale.report import html
 
-    graph, optimum = result.problem.graph, result.optimum
-    paragraphs = [question] if question else []
+    graph, optimum = result.graph, result.optimum
+    verdict, _, facts = headline(evaluations).partition(": ")
+    paragraphs = [text for text in (facts[:1].upper() + facts[1:], question) if text]
     paragraphs += [
         f"{len(optimum.loss)} starts were fitted jointly to "
         f"{', '.join(f'{name} ({found})' for name, found in result.problem.matches.items())}. "
@@ -163,7 +164,7 @@ def write_report(
     html.write_page(
         path,
         title=title or f"multiscale: {graph.name}",
-        headline=headline(evaluations),
+        headline=verdict.rstrip(".") + ".",
         paragraphs=paragraphs,
         figures=_figures(result, evaluations),
         tables=_tables(result, evaluations),
@@ -175,7 +176,7 @@ def _figures(result: Result, evaluations: Mapping[str, Evaluation]) -> list[tupl
     from multiscale.report import plots
 
     figures = [
-        ("The network, coloured by what was learned", plots.network(result.problem.graph, result.node_values()).figure),
+        ("The network, coloured by what was learned", plots.network(result).figure),
         ("Energies of complexes", plots.energies(result.energies_with_priors()).figure),
         ("Negative log posterior of every start", plots.waterfall(result.optimum.loss.cpu().numpy()).figure),
     ]
@@ -195,5 +196,7 @@ def _tables(result: Result, evaluations: Mapping[str, Evaluation]) -> list[tuple
     if result.pair_state is not None:
         pairs = result.pair_state.frame().sort_values("occupancy", ascending=False)
         tables.append(("Complexes between cells: the 30 highest occupancies of a receiver", pairs.head(30)))
-    tables.append(("Pathway activity relative to its geometric mean", result.activities().round(2).reset_index()))
+    if result.problem.network.pathways:
+        activities = result.activities().rename_axis("context").reset_index()
+        tables.append(("Pathway activity: signed sum of ln fold changes of its members", activities))
     return tables

@@ -164,9 +164,12 @@ class Model:
 
     def activities(self, state: State) -> Tensor:
         """Pathway activities from species within a cell, (start, context, pathway)."""
-        relative = relative_to_mean(state.ln_x)
-        padded = torch.nn.functional.pad(relative, (0, len(self.problem.network.pair_complexes)))
-        return pool(padded, self._member_weight, self._members, len(self.problem.network.pathways))
+        between = len(self.problem.network.pair_complexes)
+        return self.pool(torch.nn.functional.pad(relative_to_mean(state.ln_x), (0, between)))
+
+    def pool(self, relative: Tensor) -> Tensor:
+        """Activities from ln(x/x_ref) of all species, within cells and between them, (start, context, pathway)."""
+        return pool(relative, self._member_weight, self._members, len(self.problem.network.pathways))
 
     def log_counts(self, state: State) -> dict[str, Tensor]:
         """Log density of every count assay, each (start,)."""

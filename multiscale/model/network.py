@@ -89,10 +89,13 @@ class Network:
         return self.species + self.pair_complexes
 
     @property
-    def assembled(self) -> list[str]:
-        """Molecules that are a subunit of some complex within a cell."""
-        bound = self.formula[:, len(self.molecules) :].any(1)
-        return [name for name, flag in zip(self.molecules, bound, strict=True) if flag]
+    def influenced(self) -> list[str]:
+        """Molecules whose totals depend on their partners: subunits of a complex lost at a rate of its own.
+
+        Where all complexes of a molecule are lost as fast as its free form, its total is its supply, whatever binds.
+        """
+        losing = self.formula @ np.array([name != "" for name in self.losses]) > 0
+        return [name for name, flag in zip(self.molecules, losing, strict=True) if flag]
 
     @classmethod
     def from_graph(cls, graph: Graph) -> Network:

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from multiscale.model.network import PairNetwork
 from multiscale.physics.energy import ln_weight
-from multiscale.physics.scales import contact_concentration
+from multiscale.physics.scales import contact_concentration, relative_to_mean
 from multiscale.solver import equilibrium
 from multiscale.units import MOLECULES_PER_UM_FL
 
 if TYPE_CHECKING:
     from multiscale.model.model import Model, State
 
-__all__ = ["PairState", "pair_state"]
+__all__ = ["PairState", "pair_activities", "pair_state"]
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,30 @@ def pair_state(model: Model, state: State) -> PairState | None:
     problem = model.problem
     if problem.pairs.empty or not problem.network.pairs:
         return None
-    where = {name: i for i, name in enumerate(problem.contexts.index)}
-    sides = {s: torch.as_tensor(problem.pairs[s].map(where).to_numpy(np.int64)) for s in ("sender", "receiver")}
+    sides = {side: _positions(model, problem.pairs[side]) for side in ("sender", "receiver")}
     solved = [_solve(model, state, pair, sides) for pair in problem.network.pairs]
     ln_x, occupancy, status = (torch.cat(parts, 2) for parts in zip(*solved, strict=True))
     return PairState(problem.pairs, problem.network.pair_complexes, ln_x, occupancy, status)
+
+
+def pair_activities(model: Model, state: State, pairs: PairState) -> Tensor:
+    """Pathway activities in every pair context: the receiver's own species, and the complexes between the cells.
+
+    Args:
+        model: the model.
+        state: state of the single contexts.
+        pairs: complexes between cells.
+
+    Returns:
+        activities relative to the geometric mean over pairs, shape (start, pair, pathway).
+    """
+    receiver = _positions(model, pairs.pairs["receiver"])
+    members = torch.cat([state.ln_x[:, receiver], pairs.ln_x], -1)
+    return model.pool(relative_to_mean(members))
+
+
+def _positions(model: Model, names: pd.Series) -> Tensor:
+    return torch.as_tensor(model.problem.contexts.index.get_indexer(names), device=model.device)
 
 
 def _solve(
