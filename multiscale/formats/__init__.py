@@ -1,0 +1,7 @@
+"""One file per format, reading and writing together."""
+
+from multiscale.formats import anndata, cx2, graphml, sif, tables, weights
+from multiscale.formats.exchange import Network
+from multiscale.formats.network import FORMATS, export
+
+__all__ = ["FORMATS", "Network", "anndata", "cx2", "export", "graphml", "sif", "tables", "weights"]

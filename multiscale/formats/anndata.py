@@ -1,0 +1,118 @@
+"""AnnData: results beside the cells they explain, under the keys that users of scanpy expect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from multiscale import atomic
+from multiscale.errors import FormatError
+from multiscale.formats import document
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["write", "write_h5ad"]
+
+log = logging.getLogger("multiscale")
+
+
+def write(
+    adata: AnnData,
+    *,
+    molecules: pd.DataFrame | None = None,
+    complexes: pd.DataFrame | None = None,
+    pathways: pd.DataFrame | None = None,
+    variables: pd.DataFrame | None = None,
+    meta: Mapping[str, Any] | None = None,
+    key_added: str = "multiscale",
+) -> None:
+    """Write results into an AnnData, in place.
+
+    Keys: `obsm["X_<key>"]` (array, its columns named in `uns`), `obsm["<key>_complex"]` and
+    `obsm["<key>_pathway"]` (tables), `varm["X_<key>"]` (array, likewise), `uns["<key>"]`. What is None is not
+    written.
+
+    Args:
+        adata: to write into.
+        molecules: state per molecule, index = names of the observations.
+        complexes: state per complex, same index.
+        pathways: activity per pathway, same index.
+        variables: learned values per variable, index = names of the variables.
+        meta: version, units, graph hash, seed, settings, edge table; tables stay tables, None is left out.
+        key_added: the key.
+
+    Raises:
+        FormatError: an index is not that of the AnnData; nothing has been written then.
+    """
+    for name, table in {"molecules": molecules, "complexes": complexes, "pathways": pathways}.items():
+        _check_index(table, adata.obs_names, name, "obs_names")
+    _check_index(variables, adata.var_names, "variables", "var_names")
+    content: dict[str, Any] = _storable(meta or {})
+    if molecules is not None:
+        adata.obsm[f"X_{key_added}"] = molecules.to_numpy(float)
+        content["molecules"] = np.array(molecules.columns, dtype=str)
+    if complexes is not None:
+        adata.obsm[f"{key_added}_complex"] = _table(complexes, adata.obs_names)
+    if pathways is not None:
+        adata.obsm[f"{key_added}_pathway"] = _table(pathways, adata.obs_names)
+    if variables is not None:
+        adata.varm[f"X_{key_added}"] = variables.to_numpy(float)
+        content["variables"] = np.array(variables.columns, dtype=str)
+    adata.uns[key_added] = content
+
+
+def write_h5ad(adata: AnnData, path: str | Path) -> None:
+    """Write an AnnData as .h5ad, atomically."""
+    with atomic.replace(path) as temporary:
+        adata.write_h5ad(temporary)
+
+
+def _check_index(table: pd.DataFrame | None, names: pd.Index, argument: str, expected: str) -> None:
+    if table is None or table.index.equals(names):
+        return
+    odd = [str(name) for name in table.index if name not in names]
+    said = (
+        f"`{odd[0]}` is none of them"
+        if odd
+        else f"{len(table)} rows for {len(names)} names, or another order"
+    )
+    raise FormatError(f"`{argument}`: its index must be the AnnData's `{expected}`; {said}.")
+
+
+def _table(table: pd.DataFrame, names: pd.Index) -> pd.DataFrame:
+    """A table whose column names HDF5 can hold: `/` separates groups there."""
+    columns = [str(column).replace("/", "|") for column in table.columns]
+    renamed = [f"`{old}`" for old, new in zip(table.columns, columns, strict=True) if str(old) != new]
+    if renamed:
+        log.warning("AnnData: HDF5 has no `/` in names; written as `|` in %s.", ", ".join(renamed))
+    return table.set_axis(pd.Index(columns, dtype=object), axis=1).set_axis(names, axis=0)
+
+
+def _storable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested content that HDF5 can hold; lists of mixed things become JSON text."""
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        if value is None:
+            continue
+        name = str(key).replace("/", "|")
+        if isinstance(value, Mapping):
+            result[name] = _storable(value)
+        elif isinstance(value, pd.DataFrame):
+            result[name] = value.rename(columns=str).reset_index(drop=True).rename(index=str)
+        else:
+            result[name] = _leaf(document.plain(value))
+    return result
+
+
+def _leaf(value: Any) -> Any:
+    if not isinstance(value, list):
+        return "" if value is None else value
+    kinds = {type(item) for item in value}
+    uniform = len(kinds) == 1 and kinds <= {str, int, float, bool}
+    return np.array(value) if uniform else document.to_json(value, indent=None)

@@ -1,0 +1,5 @@
+"""Pictures and pages from plain tables and graphs."""
+
+from multiscale.report import html, plots
+
+__all__ = ["html", "plots"]
