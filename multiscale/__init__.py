@@ -35,7 +35,33 @@ _HOMES = {
 }
 _MODULES = {"assays": "multiscale.assays", "pl": "multiscale.report.plots", "units": "multiscale.units"}
 
-__all__ = [*sorted([*_HOMES, *_MODULES]), "__version__"]
+__all__ = [
+    "Assay",
+    "Contexts",
+    "Data",
+    "DenseEnergy",
+    "Graph",
+    "Model",
+    "MultiscaleError",
+    "Priors",
+    "Problem",
+    "Result",
+    "Status",
+    "__version__",
+    "assays",
+    "equilibrium",
+    "fit",
+    "from_anndata",
+    "from_hetero",
+    "from_networkx",
+    "pl",
+    "read_edges",
+    "read_gmt",
+    "read_graph",
+    "read_measurements",
+    "units",
+    "write_graph",
+]
 
 if TYPE_CHECKING:
     from multiscale import assays, units
@@ -44,7 +70,15 @@ if TYPE_CHECKING:
     from multiscale.encoders.dense import DenseEnergy
     from multiscale.errors import MultiscaleError
     from multiscale.fit import Result, fit
-    from multiscale.graph import Graph, from_hetero, from_networkx, read_edges, read_gmt, read_graph, write_graph
+    from multiscale.graph import (
+        Graph,
+        from_hetero,
+        from_networkx,
+        read_edges,
+        read_gmt,
+        read_graph,
+        write_graph,
+    )
     from multiscale.model import Model, Priors, Problem
     from multiscale.report import plots as pl
     from multiscale.solver import Status, equilibrium

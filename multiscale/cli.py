@@ -101,7 +101,9 @@ def _run(path: Path, out: Path, overwrite: bool, as_json: bool) -> None:
 
 @app.command("config")
 def show_schema(
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the TOML of a fit.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of the TOML of a fit.")
+    ] = False,
 ) -> None:
     """Describe the TOML file of a fit."""
     from multiscale.config import Config
@@ -200,7 +202,6 @@ def _card(name: str) -> dict:
     from multiscale.content import find
 
     return tomllib.loads((find("datasets", name) / "card.toml").read_text(encoding="utf-8"))
-
 
 
 if __name__ == "__main__":

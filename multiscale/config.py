@@ -38,9 +38,11 @@ class DataSection(_Section):
     """What is measured: `[data]`."""
 
     anndata: str = Field(description="path of an .h5ad file, or scanpy:<name> for scanpy.datasets.<name>()")
-    groupby: str | None = Field(None, description="obs column whose categories become contexts; none = one per cell")
-    pairs: bool = Field(False, description="also form a context for every ordered pair of groups")
-    cells: str | None = Field(None, description="table with volume_fL and surface_um2 per context")
+    groupby: str | None = Field(
+        default=None, description="obs column whose categories become contexts; none = one per cell"
+    )
+    pairs: bool = Field(default=False, description="also form a context for every ordered pair of groups")
+    cells: str | None = Field(default=None, description="table with volume_fL and surface_um2 per context")
     assays: dict[str, AssaySection] = Field(default_factory=dict)
     tables: dict[str, TableSection] = Field(default_factory=dict)
 
@@ -48,37 +50,38 @@ class DataSection(_Section):
 class Fit(_Section):
     """How it is fitted: `[fit]`."""
 
-    starts: int = Field(32, ge=1, le=100_000)
-    seed: int = Field(0, ge=0)
-    adam_steps: int = Field(100, ge=0)
-    max_steps: int = Field(300, ge=0, description="most quasi-Newton steps per start")
+    starts: int = Field(default=32, ge=1, le=100_000)
+    seed: int = Field(default=0, ge=0)
+    adam_steps: int = Field(default=100, ge=0)
+    max_steps: int = Field(default=300, ge=0, description="most quasi-Newton steps per start")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    threads: int = Field(1, ge=1, description="CPU threads of PyTorch; more pay only for large problems")
 
 
 class Holdout(_Section):
     """What is held out to judge the fit: `[holdout]`."""
 
     table: str = Field(description="name of the table that is held out in parts")
-    folds: int = Field(5, ge=2)
-    starts: int = Field(2, ge=1, description="starts per fold, for the model and all its controls")
-    seed: int = Field(0, ge=0)
+    folds: int = Field(default=5, ge=2)
+    starts: int = Field(default=2, ge=1, description="starts per fold, for the model and all its controls")
+    seed: int = Field(default=0, ge=0)
 
 
 class Controls(_Section):
     """Controls on the same split and budget: `[controls]`."""
 
-    rewirings: int = Field(5, ge=0, description="number of degree-preserving rewirings of the graph")
+    rewirings: int = Field(default=5, ge=0, description="number of degree-preserving rewirings of the graph")
 
 
 class Config(_Section):
     """A fit: graph, data, fit, what is held out, controls."""
 
-    format_version: int = Field(FORMAT_VERSION, ge=1)
+    format_version: int = Field(default=FORMAT_VERSION, ge=1)
     title: str = ""
-    question: str = Field("", description="what is asked, in a sentence, for the report")
+    question: str = Field(default="", description="what is asked, in a sentence, for the report")
     graph: str = Field(description="name below graphs/, or path of a folder")
     regime: Literal["equilibrium"] = "equilibrium"
-    temperature: float = Field(310.15, gt=200, lt=400, description="K")
+    temperature: float = Field(default=310.15, gt=200, lt=400, description="K")
     data: DataSection
     fit: Fit = Field(default_factory=Fit)
     holdout: Holdout | None = None
@@ -92,7 +95,8 @@ def read_config(path: str | Path) -> Config:
         path: the file.
 
     Raises:
-        ConfigError: the file is missing, is not TOML, or has a wrong key or value; names file, key, value and remedy.
+        ConfigError: the file is missing, is not TOML, or has a wrong key or value; names file, key, value and
+            remedy.
     """
     path = Path(path)
     if not path.is_file():
@@ -104,8 +108,8 @@ def read_config(path: str | Path) -> Config:
     version = content.get("format_version", FORMAT_VERSION)
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ConfigError(
-            f"{path}: `format_version` {version} is newer than {FORMAT_VERSION}, the newest that this version "
-            "of multiscale reads; upgrade multiscale."
+            f"{path}: `format_version` {version} is newer than {FORMAT_VERSION}, the newest that this "
+            "version of multiscale reads; upgrade multiscale."
         )
     try:
         return Config.model_validate(content)

@@ -1,4 +1,4 @@
-"""Where content lies: `graphs/`, `datasets/`, `experiments/` beside the package, or inside the installed one."""
+"""Where `graphs/`, `datasets/` and `experiments/` lie: beside the package, or inside the installed one."""
 
 from __future__ import annotations
 

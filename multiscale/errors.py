@@ -26,7 +26,7 @@ class ConfigError(MultiscaleError):
 
 
 class GraphError(MultiscaleError):
-    """A graph is inconsistent; `problems` lists everything that was found, one sentence each, `where` its name.
+    """A graph is inconsistent; `problems` lists all that was found, one sentence each, `where` is its name.
 
     Args:
         problems: sentences, each naming the file or node, the value and the remedy.

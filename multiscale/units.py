@@ -11,8 +11,8 @@ __all__ = [
     "LN_STANDARD",
     "MOLECULES_PER_UM_FL",
     "ROOM_TEMPERATURE",
-    "R",
     "Kd_from_delta_g",
+    "R",
     "concentration",
     "copies",
     "delta_g_from_Kd",
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 R = 8.31446261815324 / 4184.0
-"""Molar gas constant, kcal/(mol·K): CODATA 2018 value in J/(mol·K) over the thermochemical kilocalorie (4184 J)."""
+"""Molar gas constant, kcal/(mol·K): CODATA 2018, J/(mol·K), over the thermochemical kilocalorie (4184 J)."""
 
 LN_STANDARD = math.log(1e6)
 """ln of the standard concentration c° = 1 M in µM."""

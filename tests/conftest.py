@@ -37,7 +37,7 @@ def _close_figures():
 
 @pytest.fixture
 def small_graph():
-    """Subunits A and B of one complex on the membrane, C alone, a ligand L (dimer) that meets the complex's cell."""
+    """Subunits A and B of one complex on the membrane, C alone, a dimer L that meets the complex's cell."""
     import pandas as pd
 
     from multiscale.graph import Graph
@@ -108,7 +108,7 @@ def small_graph():
 
 @pytest.fixture
 def small_adata():
-    """120 cells of three types with counts of A, B, C, L and a gene that the graph lacks; B is rare in type z."""
+    """120 cells of three types with counts of A, B, C, L and a gene not in the graph; B is rare in type z."""
     import anndata
     import numpy as np
     import pandas as pd

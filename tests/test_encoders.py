@@ -1,4 +1,4 @@
-"""Networks that predict energies: they start with the physics alone and learn what the physics leaves open."""
+"""Networks that predict energies: they start with the physics alone and learn what it leaves open."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,9 @@ def test_a_network_learns_the_energy_that_the_prior_excludes(small_graph, small_
     problem = ms.Problem(
         graph, data, energy_network=network, features=features, priors=ms.Priors(network_sd=3.0)
     )
-    result = ms.fit(problem, starts=4, seed=0, adam_steps=50, max_steps=150, accelerator="cpu", progress=False)
+    result = ms.fit(
+        problem, starts=4, seed=0, adam_steps=50, max_steps=150, accelerator="cpu", progress=False
+    )
     learned = result.energies.set_index("complex").loc["A:B", "g_kcal_per_mol"]
     assert learned == pytest.approx(ms.units.delta_g_from_Kd(0.020), abs=0.5)
     assert bool((result.state.g[:, :4] == 0).all())

@@ -18,7 +18,7 @@ TEMPERATURE = 310.15
 
 
 def _random_reactions(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random reversible reactions with more reactions than species, hence with cycles, and random energies."""
+    """Random reversible reactions, more than there are species, hence with cycles, and random energies."""
     generator = np.random.default_rng(seed)
     reactants = generator.integers(0, 3, (6, 15)).astype(float)
     products = generator.integers(0, 3, (6, 15)).astype(float)

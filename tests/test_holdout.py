@@ -111,7 +111,9 @@ def test_more_folds_than_units_are_refused(small_problem):
 def evaluation(fitted: float, no_graph: float, rewired: float) -> Evaluation:
     """Twenty molecules with errors of the given size."""
     sign = np.where(np.arange(60) % 2, 1.0, -1.0)
-    columns = {"fitted": fitted * sign, "no_graph": no_graph * sign} | {name: 3.0 * sign for name in BASELINES}
+    columns = {"fitted": fitted * sign, "no_graph": no_graph * sign} | {
+        name: 3.0 * sign for name in BASELINES
+    }
     table = pd.DataFrame(
         {
             "fold": np.arange(60) % 5,

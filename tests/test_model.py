@@ -86,7 +86,9 @@ def test_a_start_beyond_floating_point_gets_an_infinite_loss_and_disturbs_nobody
     wild[1] = 1e6
     loss = Posterior(model)(wild, torch.arange(3))
     assert float(loss[1]) == np.inf
-    torch.testing.assert_close(loss[[0, 2]], Posterior(model)(theta[[0, 2]], torch.arange(2)), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        loss[[0, 2]], Posterior(model)(theta[[0, 2]], torch.arange(2)), rtol=1e-12, atol=0
+    )
 
 
 def test_predicted_affinity_is_the_energy_of_the_process(model: ms.Model, theta: torch.Tensor):
@@ -105,7 +107,9 @@ def test_pairs_obey_two_dimensional_mass_action_and_keep_the_totals(model: ms.Mo
     h = state.values["confinement"].exp().numpy()[:, 0]
     per_cell, area = MOLECULES_PER_UM_FL * 200.0, 165.0
     species = model.problem.network.species
-    dimers, receptors = (state.ln_x[..., species.index(n)].exp().numpy() * per_cell / area for n in ("L2", "A:B"))
+    dimers, receptors = (
+        state.ln_x[..., species.index(n)].exp().numpy() * per_cell / area for n in ("L2", "A:B")
+    )
     energy = state.values["energy"][:, 2].numpy() + kT(310.15) * np.log(0.5)
     K2D = np.exp(energy / kT(310.15) + LN_STANDARD) * MOLECULES_PER_UM_FL * 1e-3 * h
     bound = pairs.ln_x[..., 0].exp().numpy() * MOLECULES_PER_UM_FL * 1e-3 * h[:, None]
@@ -122,7 +126,7 @@ def test_without_complexes_copies_are_what_is_supplied(small_problem, theta):
 
 def test_an_energy_network_shifts_complexes_and_leaves_molecules_alone(small_problem):
     network = ms.DenseEnergy(2, (4,))
-    features = pd.DataFrame(1.0, index=small_problem.network.complexes + ["L2:AB"], columns=["f", "g"])
+    features = pd.DataFrame(1.0, index=[*small_problem.network.complexes, "L2:AB"], columns=["f", "g"])
     problem = ms.Problem(small_problem.graph, small_problem.data, energy_network=network, features=features)
     model = ms.Model(problem)
     theta = model.parameters.sample(2, torch.Generator().manual_seed(0))

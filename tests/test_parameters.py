@@ -33,7 +33,9 @@ def test_packing_undoes_unpacking():
 
 def test_priors_are_the_densities_of_scipy_and_flat_ones_are_silent():
     parameters = table()
-    theta = parameters.pack({"energy": np.array([-7.0, -12.5]), "loss": np.log([0.8]), "level": np.ones((2, 2))})
+    theta = parameters.pack(
+        {"energy": np.array([-7.0, -12.5]), "loss": np.log([0.8]), "level": np.ones((2, 2))}
+    )
     low, high = (np.log(0.01) - np.log(0.3)), -np.log(0.3)
     expected = stats.norm.logpdf([-7.0, -12.5], [-8.0, -11.0], [3.0, 2.0]).sum()
     expected += stats.truncnorm.logpdf(np.log(0.8), low, high, loc=np.log(0.3), scale=1.0)
@@ -52,8 +54,10 @@ def test_a_value_on_its_bound_cannot_be_packed():
 
 
 def test_the_table_writes_petab_columns_in_linear_units():
-    frame = table().frame(table().pack({"energy": np.zeros(2), "loss": np.log([0.8]), "level": np.zeros((2, 2))})[0])
-    row = frame.set_index("parameterId").loc["loss_rho"]
+    frame = table().frame(
+        table().pack({"energy": np.zeros(2), "loss": np.log([0.8]), "level": np.zeros((2, 2))})[0]
+    )
+    row = frame.set_index("parameterId").loc["loss_rho"].to_dict()
     assert row["parameterScale"] == "log"
     assert row["nominalValue"] == pytest.approx(0.8)
     assert (row["lowerBound"], row["upperBound"]) == pytest.approx((0.01, 1.0))
@@ -66,6 +70,8 @@ def test_sampling_is_repeatable_and_leaves_the_global_state_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(("name", "expected"), [("CD4", "CD4"), ("HLA-DRA in T cell", "HLA_DRA_in_T_cell"), ("2x", "p_2x")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("CD4", "CD4"), ("HLA-DRA in T cell", "HLA_DRA_in_T_cell"), ("2x", "p_2x")]
+)
 def test_identifiers_are_valid_in_petab(name: str, expected: str):
     assert petab_id(name) == expected

@@ -14,8 +14,9 @@ __all__ = ["DenseEnergy"]
 class DenseEnergy(nn.Module):
     """Energy correction of each species from its features: g = E θ + net(features).
 
-    A multilayer perceptron with tanh units; the last layer starts at zero, so that a fit begins with the physics alone.
-    Detailed balance holds whatever it predicts, because it predicts one energy per species, never a rate.
+    A multilayer perceptron with tanh units; the last layer starts at zero, so that a fit begins with the
+    physics alone. Detailed balance holds whatever it predicts, because it predicts one energy per species,
+    never a rate.
 
     Args:
         features: number of features per species.

@@ -16,6 +16,7 @@ def fit(
     starts: int = 32,
     seed: int = 0,
     accelerator: str = "auto",
+    threads: int = 1,
     adam_steps: int = 100,
     max_steps: int = 300,
     progress: bool = True,
@@ -27,6 +28,7 @@ def fit(
         starts: number of starting points, all advanced together.
         seed: of the starting points; the same seed and thread count give the same numbers on a CPU.
         accelerator: `auto` (GPU if there is one), `cpu` or `gpu`.
+        threads: CPU threads of PyTorch; more than one pays only for thousands of cells or molecules.
         adam_steps: steps of Adam before the quasi-Newton method.
         max_steps: most quasi-Newton steps per start.
         progress: show a progress bar on a terminal.
@@ -37,7 +39,12 @@ def fit(
     Raises:
         DataError: an option is out of range, or no start reached a finite posterior.
     """
-    for name, value, least in (("starts", starts, 1), ("adam_steps", adam_steps, 0), ("max_steps", max_steps, 0)):
+    for name, value, least in (
+        ("starts", starts, 1),
+        ("threads", threads, 1),
+        ("adam_steps", adam_steps, 0),
+        ("max_steps", max_steps, 0),
+    ):
         if value < least:
             raise DataError(f"`{name}` must be at least {least}; got {value}.")
     model, optimum = train(
@@ -47,16 +54,20 @@ def fit(
         adam_steps=adam_steps,
         max_steps=max_steps,
         accelerator=accelerator,
+        threads=threads,
         polished=True,
         progress=progress,
     )
     if not optimum.loss.isfinite().any():
-        raise DataError("no start reached a finite posterior: an equilibrium failed for every one; check the priors.")
+        raise DataError(
+            "no start reached a finite posterior: an equilibrium failed for every one; check the priors."
+        )
     settings = {
         "starts": starts,
         "seed": seed,
         "adam_steps": adam_steps,
         "max_steps": max_steps,
         "device": str(model.device),
+        "threads": threads,
     }
     return Result(problem, model, optimum, settings)

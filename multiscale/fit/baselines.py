@@ -1,7 +1,7 @@
 """Simple models that a graph has to beat, fitted to the same entries with the same censored likelihood.
 
-Each is a linear model of y with normal noise and ridge penalties; the strength of the penalties is chosen inside the training
-entries by cross-validation, so that no baseline is worse than it has to be.
+Each is a linear model of y with normal noise and ridge penalties; the strength of the penalties is chosen
+inside the training entries by cross-validation, so that no baseline is worse than it has to be.
 """
 
 from __future__ import annotations
@@ -119,13 +119,13 @@ def _fit(
 
     first = torch.zeros(len(masks), design.shape[1] + 1, dtype=torch.float64)
     first[:, 0] = masks @ y / masks.sum(1)
-    return lbfgs(loss, first, max_steps=300, change_tolerance=1e-9).theta
+    return lbfgs(loss, first, max_steps=300, change_tolerance=1e-6).theta
 
 
 def _choose(
     location: Tensor, entries: pd.DataFrame, fold: np.ndarray, folds: int, inner: np.ndarray
 ) -> np.ndarray:
-    """Pick the ridge with the lowest inner error per outer fold, and predict with the fit to all its training entries."""
+    """Per outer fold, predict with the ridge of lowest inner error, fitted to all its training entries."""
     y, exact = entries["y"].to_numpy(float), entries["censoring"].to_numpy() == 0
     kinds = int(inner.max()) + 2
     predicted = location.numpy().reshape(folds, len(RIDGE_SD), kinds, -1)
@@ -138,5 +138,3 @@ def _choose(
         ]
         result[fold == k] = predicted[k, int(np.argmin(errors)), 0][fold == k]
     return result
-
-

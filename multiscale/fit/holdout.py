@@ -1,4 +1,4 @@
-"""Judging a fit on entries it has not seen, beside its controls on the same split and with the same number of starts."""
+"""Judging a fit on entries it has not seen, beside controls on the same split with as many starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from multiscale.errors import DataError, nearest
 from multiscale.fit.baselines import BASELINES, predict_held_out
-from multiscale.fit.train import train
+from multiscale.fit.train import limit_threads, train
 from multiscale.graph import Graph, rewire, without_complexes
 from multiscale.model import Problem
 from multiscale.model.blocks import smoothed_levels
@@ -34,6 +34,7 @@ class Settings:
         adam_steps: steps of Adam.
         max_steps: most quasi-Newton steps.
         accelerator: `auto`, `cpu` or `gpu`.
+        threads: CPU threads of PyTorch.
     """
 
     folds: int = 5
@@ -42,6 +43,7 @@ class Settings:
     adam_steps: int = 60
     max_steps: int = 300
     accelerator: str = "auto"
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class Evaluation:
 
     Args:
         unit: columns whose combinations are held out together.
-        table: one row per exactly measured entry: fold, context, molecule, measured, touched_by_graph (whether the
-            molecule's total depends on its partners), then one column per model, on the assay's scale.
+        table: one row per exactly measured entry: fold, context, molecule, measured, touched_by_graph
+            (whether the molecule's total depends on its partners), then one column per model, on the assay's
+            scale.
         rewired: root mean square errors of rewired graphs on the touched entries.
     """
 
@@ -78,14 +81,20 @@ def rmse(table: pd.DataFrame, model: str) -> float:
 
 
 def cross_validate(
-    problem: Problem, table: str, unit: Sequence[str], settings: Settings, rewirings: int = 0, progress: bool = True
+    problem: Problem,
+    table: str,
+    unit: Sequence[str],
+    settings: Settings,
+    rewirings: int = 0,
+    progress: bool = True,
 ) -> Evaluation:
     """Predict every entry of a table from fits that did not see its unit.
 
     Args:
         problem: the full problem.
         table: name of the table.
-        unit: `("target", "context")` holds out a molecule in a context with all its rows, `("target",)` whole molecules.
+        unit: `("target", "context")` holds out a molecule in a context with all its rows, `("target",)` whole
+            molecules.
         settings: budget, the same for the model and its controls.
         rewirings: number of degree-preserving rewirings that are evaluated too.
         progress: whether to show progress bars.
@@ -102,13 +111,15 @@ def cross_validate(
         "no_graph": _predict(bare, table, fold, settings, "held out, no graph", progress),
     }
     level = _levels(problem, term)
-    predictions |= {
-        name: predict_held_out(baseline, term.entries, level, fold, settings.seed)
-        for name, baseline in BASELINES.items()
-    }
+    with limit_threads(settings.threads):
+        predictions |= {
+            name: predict_held_out(baseline, term.entries, level, fold, settings.seed)
+            for name, baseline in BASELINES.items()
+        }
     result = _table(problem, term, fold, predictions)
     rewired = [
-        _rewired_error(problem, table, fold, settings, result, k, rewirings, drop, progress) for k in range(rewirings)
+        _rewired_error(problem, table, fold, settings, result, k, rewirings, drop, progress)
+        for k in range(rewirings)
     ]
     return Evaluation(unit=tuple(unit), table=result, rewired=rewired)
 
@@ -116,7 +127,7 @@ def cross_validate(
 def paired_bootstrap(
     table: pd.DataFrame, model: str, other: str, by: str = "molecule", draws: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Difference of root mean square errors, `model` minus `other`, with a 95 % interval over resampled molecules.
+    """Difference of root mean square errors, `model` − `other`; 95 % interval over resampled molecules.
 
     Args:
         table: held-out predictions.
@@ -150,13 +161,15 @@ def _folds(term: TableTerm, unit: Sequence[str], settings: Settings) -> np.ndarr
     group = term.entries.groupby(list(unit), sort=True).ngroup().to_numpy()
     count = group.max() + 1
     if count < settings.folds:
-        raise DataError(f"`holdout.folds` is {settings.folds}, but `{term.name}` has only {count} units to hold out.")
+        raise DataError(
+            f"`holdout.folds` is {settings.folds}, but `{term.name}` has only {count} units to hold out."
+        )
     order = np.random.default_rng(settings.seed).permutation(count)
     return (order % settings.folds)[group]
 
 
 def _process_tables(problem: Problem) -> tuple[str, ...]:
-    """Tables that read energies of complexes only: they say nothing about a graph without or with other complexes."""
+    """Tables that read only energies of complexes: they say nothing of a graph without or with other ones."""
     return tuple(t.name for t in problem.tables if t.entries["readout"].isin(PROCESS_READOUTS).all())
 
 
@@ -173,6 +186,7 @@ def _predict(
         adam_steps=settings.adam_steps,
         max_steps=settings.max_steps,
         accelerator=settings.accelerator,
+        threads=settings.threads,
         weights={table: weights},
         title=title,
         progress=progress,
@@ -193,7 +207,9 @@ def _levels(problem: Problem, term: TableTerm) -> np.ndarray:
     return np.where(np.isfinite(ln_level), ln_level, ln_level[np.isfinite(ln_level)].mean())
 
 
-def _table(problem: Problem, term: TableTerm, fold: np.ndarray, predictions: dict[str, np.ndarray]) -> pd.DataFrame:
+def _table(
+    problem: Problem, term: TableTerm, fold: np.ndarray, predictions: dict[str, np.ndarray]
+) -> pd.DataFrame:
     entries = term.entries
     table = pd.DataFrame(
         {

@@ -19,8 +19,8 @@ class Posterior:
 
     Args:
         model: the model.
-        weights: per table, 1 for entries that are fitted and 0 for those held out, shape (row, entry), where a row
-            is a start of the optimiser.
+        weights: per table, 1 for entries that are fitted and 0 for those held out, shape (row, entry), where
+            a row is a start of the optimiser.
     """
 
     def __init__(self, model: Model, weights: Mapping[str, Tensor] | None = None) -> None:

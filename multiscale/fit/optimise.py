@@ -1,7 +1,7 @@
 """Optimisers for a batch of independent starts: every start has its own step, history and status.
 
-`objective(theta, rows)` returns the loss of each of the given rows (starts); rows are independent of each other, so
-that one backward pass of the sum gives all gradients. Starts that are finished leave the batch.
+`objective(theta, rows)` returns the loss of each of the given rows (starts); rows are independent of each
+other, so that one backward pass of the sum gives all gradients. Starts that are finished leave the batch.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def evaluate(objective: Objective, theta: Tensor, rows: Tensor) -> tuple[Tensor,
     return loss, torch.where(good[:, None], gradient, torch.zeros_like(gradient))
 
 
-def adam(objective: Objective, theta: Tensor, steps: int, rate: float = 0.1, progress: Progress | None = None) -> Tensor:
+def adam(
+    objective: Objective, theta: Tensor, steps: int, rate: float = 0.1, progress: Progress | None = None
+) -> Tensor:
     """Move every start downhill with Adam and a step size that falls as a cosine.
 
     Args:
@@ -140,7 +142,9 @@ def polish(objective: Objective, optimum: Optimum, max_steps: int, change_tolera
         change_tolerance: as for `lbfgs`, in nats.
     """
     best = torch.tensor([optimum.best], device=optimum.theta.device)
-    ended = lbfgs(lambda theta, _: objective(theta, best), optimum.theta[best], max_steps, 1e-6, change_tolerance)
+    ended = lbfgs(
+        lambda theta, _: objective(theta, best), optimum.theta[best], max_steps, 1e-6, change_tolerance
+    )
     update = {field.name: getattr(optimum, field.name).clone() for field in fields(optimum)}
     for name, values in update.items():
         values[best] = getattr(ended, name) + (optimum.steps[best] if name == "steps" else 0)
@@ -212,7 +216,7 @@ class _Search:
 
     @staticmethod
     def _shrink(loss: Tensor, before: Tensor, slope: Tensor, length: Tensor) -> Tensor:
-        """Factor of the next trial: minimum of the parabola through value, slope and trial, within 0.1 to 0.5."""
+        """Factor of the next trial: minimum of the parabola of value, slope and trial, within 0.1 to 0.5."""
         excess = loss - before - length * slope
         factor = torch.where(torch.isfinite(excess) & (excess > 0), -0.5 * length * slope / excess, 0.1)
         return torch.nan_to_num(factor, nan=0.1).clamp(0.1, 0.5)
@@ -230,7 +234,7 @@ class _Search:
         self.steps[rows] += 1
 
     def retire(self, gradient_tolerance: float, change_tolerance: float) -> None:
-        """Take finished starts out of the batch; a stuck start first forgets its history and tries once more."""
+        """Take finished starts out of the batch; a stuck one first drops its history and tries once more."""
         rows = self.active
         flat = self.gradient[rows].abs().amax(1) < gradient_tolerance
         small = self.drop[rows] <= change_tolerance

@@ -86,7 +86,10 @@ class Result:
         rows = [network.all_species.index(name) for name in names]
         table["subunits"] = self.model.subunits[rows].cpu().numpy().astype(int)
         omega = dict(zip(network.all_species, network.statistical_factor, strict=True))
-        kd = [Kd_from_delta_g(v, temperature) / omega[n] for n, v in zip(names, table["g_kcal_per_mol"], strict=True)]
+        kd = [
+            Kd_from_delta_g(v, temperature) / omega[n]
+            for n, v in zip(names, table["g_kcal_per_mol"], strict=True)
+        ]
         table["Kd_uM"] = np.where(table["subunits"] == 2, kd, np.nan)
         table["between_cells"] = table["complex"].isin(network.pair_complexes)
         return table.assign(evidence=nodes.loc[names, "evidence"].to_numpy())
@@ -95,7 +98,9 @@ class Result:
         """The table of energies with the prior's mean and sd of each, for plots."""
         table, network = self.energies, self.problem.network
         prior = self.model.parameters.frame().set_index("parameterId")["objectivePriorParameters"]
-        mean, sd = prior.reindex(network.terms).fillna("0;0").str.split(";", expand=True).astype(float).to_numpy().T
+        mean, sd = (
+            prior.reindex(network.terms).fillna("0;0").str.split(";", expand=True).astype(float).to_numpy().T
+        )
         rows = [network.all_species.index(name) for name in table["complex"]]
         counts = network.term_counts[rows]
         return table.assign(prior_mean=counts @ mean, prior_sd=np.sqrt((counts**2) @ sd**2))
@@ -133,9 +138,12 @@ class Result:
         return pd.DataFrame(values, index=self.problem.pairs.index, columns=self.problem.network.pathways)
 
     def pathway_table(self) -> pd.DataFrame:
-        """Tidy activities: context (cell type, or sender|receiver), pathway, activity; the receiver's where it is a pair."""
+        """Tidy table: context (cell type or sender|receiver), pathway, activity; the receiver's in a pair."""
         tables = [self.activities(), self.pair_activities()]
-        tidy = [t.rename_axis("context").reset_index().melt("context", var_name="pathway", value_name="activity") for t in tables]
+        tidy = [
+            t.rename_axis("context").reset_index().melt("context", var_name="pathway", value_name="activity")
+            for t in tables
+        ]
         return pd.concat([t for t in tidy if len(t)], ignore_index=True)
 
     def _frame(self, values: torch.Tensor, columns: list[str]) -> pd.DataFrame:
@@ -180,7 +188,8 @@ class Result:
     def write_anndata(self, adata: Any, key_added: str = "multiscale") -> None:
         """Write concentrations, complexes and pathway activities into an AnnData, in place.
 
-        Keys: obsm X_<key>, <key>_complex, <key>_pathway; varm X_<key>; uns <key>. Every cell gets its context's values.
+        Keys: obsm X_<key>, <key>_complex, <key>_pathway; varm X_<key>; uns <key>. Every cell gets its
+        context's values.
         """
         sources = self.problem.data.provenance.values()
         groupby = next((source["groupby"] for source in sources if source.get("groupby")), None)
@@ -239,4 +248,3 @@ def _edge_table(problem: Problem) -> str:
     """All edges as JSON records, which every AnnData version can hold."""
     edges = [table.assign(relation=name) for name, table in problem.graph.edges.items() if len(table)]
     return pd.concat(edges, ignore_index=True).to_json(orient="records") if edges else "[]"
-

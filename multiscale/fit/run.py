@@ -58,6 +58,7 @@ def run(config: Config, out: str | Path, *, overwrite: bool = False, progress: b
             starts=settings.starts,
             seed=settings.seed,
             accelerator=settings.accelerator,
+            threads=settings.threads,
             adam_steps=settings.adam_steps,
             max_steps=settings.max_steps,
             progress=progress,
@@ -107,7 +108,9 @@ def _scanpy_dataset(name: str) -> Any:
 
     known = [item for item in dir(scanpy.datasets) if not item.startswith("_")]
     if name not in known:
-        raise DataError(f"`data.anndata` = `scanpy:{name}`: scanpy has no such data set; {nearest(name, known)}")
+        raise DataError(
+            f"`data.anndata` = `scanpy:{name}`: scanpy has no such data set; {nearest(name, known)}"
+        )
     with warnings.catch_warnings():
         # Old files make newer anndata warn about names that scanpy itself chose.
         warnings.simplefilter("ignore")
@@ -115,7 +118,10 @@ def _scanpy_dataset(name: str) -> Any:
 
 
 def _data(section: DataSection, adata: Any) -> Data:
-    assays = {name: _assay(f"data.assays.{name}", spec.type, spec.model_extra) for name, spec in section.assays.items()}
+    assays = {
+        name: _assay(f"data.assays.{name}", spec.type, spec.model_extra)
+        for name, spec in section.assays.items()
+    }
     data = from_anndata(
         adata, groupby=section.groupby, pairs=section.pairs, assays=assays or {"rna": Counts()}
     )
@@ -148,6 +154,7 @@ def _evaluate(config: Config, problem: Problem, progress: bool) -> dict[str, Eva
         adam_steps=config.fit.adam_steps,
         max_steps=config.fit.max_steps,
         accelerator=config.fit.accelerator,
+        threads=config.fit.threads,
     )
     return {
         name: cross_validate(

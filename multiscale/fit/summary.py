@@ -83,7 +83,9 @@ def headline(evaluations: Mapping[str, Evaluation]) -> str:
         return "Nothing was held out, so this fit does not say whether the graph helps."
     touched = evaluation.table[evaluation.table["touched_by_graph"]]
     if touched.empty:
-        return "The graph touches none of the held-out measurements, so this fit does not say whether it helps."
+        return (
+            "The graph touches none of the held-out measurements, so this fit does not say whether it helps."
+        )
     value, lower, upper = paired_bootstrap(touched, "fitted", "no_graph")
     errors = evaluation.scores()["touched"]
     count = len(touched[["molecule", "context"]].drop_duplicates())
@@ -91,8 +93,8 @@ def headline(evaluations: Mapping[str, Evaluation]) -> str:
     beaten = int((rewired > errors["fitted"]).sum())
     controls = f"; it predicts better than {beaten} of {len(rewired)} rewired graphs" if len(rewired) else ""
     facts = (
-        f"on the {count} held-out blocks that it can influence ({len(touched)} measurements), RMSE of ln copies is "
-        f"{errors['fitted']:.2f} with the graph and {errors['no_graph']:.2f} without "
+        f"on the {count} held-out blocks that it can influence ({len(touched)} measurements), RMSE of ln "
+        f"copies is {errors['fitted']:.2f} with the graph and {errors['no_graph']:.2f} without "
         f"(difference {value:+.2f}, 95 % interval {lower:+.2f} to {upper:+.2f} over molecules){controls}."
     )
     simple = errors.drop(["fitted", "no_graph"])
@@ -115,8 +117,8 @@ def undetermined(result: Result) -> list[str]:
         offsets = {offset.name for offset in term.table.assay.offsets(term.entries)}
         if "scale" in offsets and (term.entries["readout"] != "delta_g").all():
             sentences.append(
-                f"`{term.name}`: only the product of a molecule's translation factor and the scale of its instrument is "
-                "determined; how it splits between the two is set by their priors."
+                f"`{term.name}`: only the product of a molecule's translation factor and the scale of its "
+                "instrument is determined; how it splits between the two is set by their priors."
             )
     flagged = result.energies.query("evidence != 'measured'")["complex"].tolist()
     if flagged:
@@ -157,8 +159,8 @@ def write_report(
     paragraphs += [
         f"{len(optimum.loss)} starts were fitted jointly to "
         f"{', '.join(f'{name} ({found})' for name, found in result.problem.matches.items())}. "
-        f"{int((optimum.loss <= optimum.loss.min() + 2).sum())} of them ended within 2 of the best negative log "
-        f"posterior, {float(optimum.loss.min()):.2f}.",
+        f"{int((optimum.loss <= optimum.loss.min() + 2).sum())} of them ended within 2 of the best negative "
+        f"log posterior, {float(optimum.loss.min()):.2f}.",
         *undetermined(result),
     ]
     html.write_page(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from rich.console import Console
@@ -16,7 +17,7 @@ from multiscale.fit.objective import Posterior
 from multiscale.fit.optimise import Optimum, adam, lbfgs, polish
 from multiscale.model import Model, Problem
 
-__all__ = ["device_of", "train"]
+__all__ = ["device_of", "limit_threads", "train"]
 
 log = logging.getLogger("multiscale")
 
@@ -46,6 +47,7 @@ def train(
     adam_steps: int = 100,
     max_steps: int = 300,
     accelerator: str = "auto",
+    threads: int = 1,
     weights: Mapping[str, Tensor] | None = None,
     polished: bool = False,
     title: str = "fit",
@@ -60,6 +62,7 @@ def train(
         adam_steps: steps of Adam.
         max_steps: most quasi-Newton steps per start.
         accelerator: `auto`, `cpu` or `gpu`.
+        threads: CPU threads of PyTorch while it runs.
         weights: 0 for held-out entries, see `Posterior`.
         polished: whether the best start goes on until its loss changes by less than 1e-6.
         title: what the progress bar says.
@@ -69,7 +72,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     theta = model.parameters.sample(starts, generator)
     posterior = Posterior(model, weights)
-    with _bar(title, adam_steps + max_steps, progress) as tick:
+    with limit_threads(threads), _bar(title, adam_steps + max_steps, progress) as tick:
         theta = adam(posterior, theta, adam_steps, progress=tick)
         optimum = lbfgs(posterior, theta, max_steps, progress=lambda k, loss: tick(adam_steps + k, loss))
         optimum = polish(posterior, optimum, max_steps) if polished else optimum
@@ -77,12 +80,30 @@ def train(
     return model, optimum
 
 
+@contextmanager
+def limit_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _bar:
     """Progress bar with the lowest loss; silent when standard error is not a terminal."""
 
     def __init__(self, title: str, total: int, show: bool) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeElapsedColumn())
-        self.bar = Progress(*columns, console=Console(stderr=True), disable=not (show and sys.stderr.isatty()), transient=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeElapsedColumn(),
+        )
+        self.bar = Progress(
+            *columns, console=Console(stderr=True), disable=not (show and sys.stderr.isatty()), transient=True
+        )
         self.task = self.bar.add_task(title, total=total, loss="")
 
     def __enter__(self):

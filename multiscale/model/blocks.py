@@ -52,7 +52,9 @@ def _graph_block(graph: Graph, role: str) -> Block | None:
         sd=sd,
         lower=lower if bounded else None,
         upper=upper if bounded else None,
-        center=np.clip(mean, lower + 0.05 * (upper - lower), upper - 0.05 * (upper - lower)) if bounded else mean,
+        center=np.clip(mean, lower + 0.05 * (upper - lower), upper - 0.05 * (upper - lower))
+        if bounded
+        else mean,
         scale=scale,
         unit=unit,
         notes=table["note"].fillna("").tolist(),
@@ -65,7 +67,9 @@ def _prior(name: str, row: pd.Series, scale: str) -> tuple[float, float, float, 
     factor = {"lin": 1.0, "log": 1.0, "log10": _LN10}.get(given)
     if factor is None or (scale == "lin") != (given == "lin"):
         expected = "lin" if scale == "lin" else "log or log10"
-        raise GraphError(f"parameter `{name}`: `parameterScale` must be {expected} for its role; got `{given}`.")
+        raise GraphError(
+            f"parameter `{name}`: `parameterScale` must be {expected} for its role; got `{given}`."
+        )
     kind = str(row["objectivePriorType"])
     if kind not in ("normal", "parameterScaleNormal") or (kind == "normal" and given != "lin"):
         hint = nearest(kind, ["parameterScaleNormal", "normal"])
@@ -101,21 +105,22 @@ def _translation(problem: Problem) -> Block:
         sd=np.full(len(molecules), problem.priors.translation_sd),
         scale="ln",
         unit="fold of the mean translation factor",
-        notes=["only its product with the scales of its instruments is determined by abundances"] * len(molecules),
+        notes=["only its product with the scales of its instruments is determined by abundances"]
+        * len(molecules),
     )
 
 
 def smoothed_levels(problem: Problem) -> np.ndarray:
     """Transcript levels from counts alone, ln of fractions, shape (context, transcript).
 
-    One typical cell at the level pooled over all contexts is added to every context, which keeps blocks without a
-    single count finite. Transcripts that were not counted stand at the prior's pooled level.
+    One typical cell at the level pooled over all contexts is added to every context, which keeps blocks
+    without a single count finite. Transcripts that were not counted stand at the prior's pooled level.
     """
     return _observed_levels(problem)[1]
 
 
 def _observed_levels(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pooled ln level per transcript; smoothed ln level and its approximate error per context and transcript."""
+    """Pooled ln level per transcript; smoothed ln level and its rough error per context and transcript."""
     contexts, transcripts = len(problem.contexts), len(problem.network.transcripts)
     pooled = np.full(transcripts, UNCOUNTED_LEVEL)
     smoothed, width = np.full((2, contexts, transcripts), np.nan)
@@ -125,7 +130,9 @@ def _observed_levels(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarr
         typical = size.sum() / len(term.matrix.rows)
         level = np.log((counts + typical * np.exp(pooled[term.transcript])) / (size[:, None] + typical))
         smoothed[:, term.transcript] = level
-        width[:, term.transcript] = 1 / np.sqrt(1 / problem.priors.level_sd**2 + np.exp(level) * size[:, None] / 2)
+        width[:, term.transcript] = 1 / np.sqrt(
+            1 / problem.priors.level_sd**2 + np.exp(level) * size[:, None] / 2
+        )
     smoothed = np.where(np.isnan(smoothed), pooled, smoothed)
     return pooled, smoothed, np.where(np.isnan(width), problem.priors.level_sd, width)
 
@@ -149,15 +156,17 @@ def _levels(problem: Problem) -> Block:
 def _sums(problem: Problem, term: CountTerm) -> tuple[np.ndarray, np.ndarray]:
     """Counts and sizes summed per context, shapes (context, feature) and (context,)."""
     rows = term.matrix.rows
-    group = problem.contexts.index.get_indexer(rows["context"])
-    cells = sparse.coo_array((np.ones(len(group)), (group, np.arange(len(group)))), (len(problem.contexts), len(group)))
-    return (cells @ term.matrix.values).toarray(), cells @ rows["size_factor"].to_numpy(float)
+    group = problem.contexts.index.get_indexer(pd.Index(rows["context"]))
+    cells = sparse.coo_array(
+        (np.ones(len(group)), (group, np.arange(len(group)))), (len(problem.contexts), len(group))
+    )
+    return sparse.csr_array(cells @ term.matrix.values).toarray(), cells @ rows["size_factor"].to_numpy(float)
 
 
 def _supply(problem: Problem) -> Block | None:
     """Supply of molecules that no transcript encodes, one per context."""
     network = problem.network
-    names = [m for m, has in zip(network.molecules, network.encodes.any(1), strict=True) if not has]
+    names = [m for m, has in zip(network.molecules, np.any(network.encodes, axis=1), strict=True) if not has]
     labels = [f"{m} in {c}" for c in problem.contexts.index for m in names]
     mean, sd = problem.priors.supply
     return Block(

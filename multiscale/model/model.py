@@ -78,8 +78,12 @@ class Model:
         self.ln_statistical_factor = self.tensor(np.log(network.statistical_factor))
         self._crowding = self.tensor(network.crowding)
         self._volume = self.tensor(problem.volume_fL)
-        self._encodes = torch.as_tensor(np.array(np.nonzero(network.encodes))[::-1].copy(), device=self.device)
-        self._members = torch.as_tensor(np.array(np.nonzero(network.pathway_weights))[::-1].copy(), device=self.device)
+        self._encodes = torch.as_tensor(
+            np.array(np.nonzero(network.encodes))[::-1].copy(), device=self.device
+        )
+        self._members = torch.as_tensor(
+            np.array(np.nonzero(network.pathway_weights))[::-1].copy(), device=self.device
+        )
         self._member_weight = self.tensor(network.pathway_weights[np.nonzero(network.pathway_weights)])
         self._energy = _GraphValues(problem, "energy", network.terms, self.device)
         self._term_counts = self.tensor(network.term_counts)
@@ -117,10 +121,15 @@ class Model:
         ln_supply = self._supply(values, ln_level, ln_translation)
         ln_loss = self._loss(values)
         within = len(self._crowding)
-        weight = ln_weight(g[:, :within], self.subunits[:within], self.ln_statistical_factor[:within], self.problem.temperature)
+        weight = ln_weight(
+            g[:, :within],
+            self.subunits[:within],
+            self.ln_statistical_factor[:within],
+            self.problem.temperature,
+        )
         weight = weight + (1 - self.subunits[:within]) * self._crowding + ln_loss
         supplied = ln_concentration(ln_supply, self._volume).exp()
-        # The solver refuses what floating point cannot hold; such a start is marked as failed, not as an error.
+        # The solver refuses what floating point cannot hold; such a start is marked failed, not an error.
         legal = (supplied.isfinite().all(-1) & weight.isfinite().all(-1, keepdim=True))[..., None]
         solved = equilibrium(
             self._formula,
@@ -159,7 +168,9 @@ class Model:
         return supplied.masked_scatter(absent.expand_as(supplied), values["supply"])
 
     def _ln_surface(self, ln_x: Tensor) -> Tensor:
-        empty = torch.full((*ln_x.shape[:2], len(self._visible)), -torch.inf, dtype=ln_x.dtype, device=self.device)
+        empty = torch.full(
+            (*ln_x.shape[:2], len(self._visible)), -torch.inf, dtype=ln_x.dtype, device=self.device
+        )
         return empty.index_copy(2, self._visible.nonzero()[:, 0], ln_sum(ln_x, self._surface[self._visible]))
 
     def activities(self, state: State) -> Tensor:
@@ -168,7 +179,7 @@ class Model:
         return self.pool(torch.nn.functional.pad(relative_to_mean(state.ln_x), (0, between)))
 
     def pool(self, relative: Tensor) -> Tensor:
-        """Activities from ln(x/x_ref) of all species, within cells and between them, (start, context, pathway)."""
+        """Activities from ln(x/x_ref) of all species, within and between cells, (start, context, pathway)."""
         return pool(relative, self._member_weight, self._members, len(self.problem.network.pathways))
 
     def log_counts(self, state: State) -> dict[str, Tensor]:
@@ -189,7 +200,7 @@ class Model:
 
 
 class _GraphValues:
-    """Gathers parameters of one role of the graph in a given order; fixed ones and '' (zero) are constants."""
+    """Gathers the graph's parameters of one role in a given order; fixed ones and '' (zero) are constants."""
 
     def __init__(self, problem: Problem, role: str, names: list[str], device: torch.device) -> None:
         table = problem.graph.parameters
@@ -211,8 +222,8 @@ class _GraphValues:
 
 
 def _scaled(table: pd.DataFrame, name: str) -> float:
-    value = float(table.loc[name, "nominalValue"])
-    return value if table.loc[name, "parameterScale"] == "lin" else float(np.log(value))
+    value = float(table["nominalValue"][name])
+    return value if table["parameterScale"][name] == "lin" else float(np.log(value))
 
 
 def _run(network: torch.nn.Module, flat: Tensor, features: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Network:
         formula: subunits per species, free forms first, shape (molecule, species).
         statistical_factor: ω per species (within-cell species, then pair complexes).
         terms: names of the energy terms.
-        term_counts: terms per species, within-cell species first, then pair complexes, shape (all species, term).
+        term_counts: terms per species, within-cell species, then pair complexes, shape (all species, term).
         losses: name of the loss parameter per within-cell species, '' = 1.
         crowding: ln of the fraction of the cell volume that each species' compartment occupies.
         surface: whether each within-cell species lies on a membrane.
@@ -92,7 +92,8 @@ class Network:
     def influenced(self) -> list[str]:
         """Molecules whose totals depend on their partners: subunits of a complex lost at a rate of its own.
 
-        Where all complexes of a molecule are lost as fast as its free form, its total is its supply, whatever binds.
+        Where all complexes of a molecule are lost as fast as its free form, its total is its supply, whatever
+        binds.
         """
         losing = self.formula @ np.array([name != "" for name in self.losses]) > 0
         return [name for name, flag in zip(self.molecules, losing, strict=True) if flag]
@@ -149,11 +150,12 @@ def _formula(subunits: pd.DataFrame, molecules: list[str], complexes: list[str])
     column = {name: i + len(molecules) for i, name in enumerate(complexes)}
     matrix = np.zeros((len(molecules), len(molecules) + len(complexes)), dtype=np.int64)
     matrix[:, : len(molecules)] = np.eye(len(molecules), dtype=np.int64)
-    for edge in subunits.itertuples(index=False):
-        if edge.target in column:
-            if edge.source not in row:
-                raise GraphError(f"`{edge.source}` encodes a molecule and cannot be a subunit of `{edge.target}`.")
-            matrix[row[edge.source], column[edge.target]] += int(edge.stoichiometry)
+    columns = (subunits[name].tolist() for name in ("source", "target", "stoichiometry"))
+    for source, target, count in zip(*columns, strict=True):
+        if target in column:
+            if source not in row:
+                raise GraphError(f"`{source}` encodes a molecule and cannot be a subunit of `{target}`.")
+            matrix[row[source], column[target]] += int(count)
     return matrix
 
 
@@ -172,9 +174,11 @@ def _members(graph: Graph, species: list[str]) -> np.ndarray:
     row = {name: i for i, name in enumerate(graph.nodes["pathway"].index)}
     column = {name: i for i, name in enumerate(species)}
     matrix = np.zeros((len(row), len(column)))
-    for edge in graph.edges["member"].itertuples(index=False):
-        if edge.source in column:
-            matrix[row[edge.target], column[edge.source]] += float(edge.sign) * float(edge.weight)
+    edges = graph.edges["member"]
+    columns = (edges[name].tolist() for name in ("source", "target", "sign", "weight"))
+    for source, target, sign, weight in zip(*columns, strict=True):
+        if source in column:
+            matrix[row[target], column[source]] += float(sign) * float(weight)
     return matrix
 
 
@@ -193,8 +197,9 @@ def _pair_network(graph: Graph, compartment: str, table: pd.DataFrame) -> PairNe
     row = {(u, s): i for i, (u, s) in enumerate(zip(units["unit"], units["side"], strict=True))}
     column = {name: len(units) + i for i, name in enumerate(complexes)}
     formula = np.eye(len(units), len(units) + len(complexes), dtype=np.int64)
-    for edge in table.itertuples(index=False):
-        formula[row[edge.unit, edge.side], column[edge.complex]] = int(edge.count)
+    columns = (table[name].tolist() for name in ("unit", "side", "complex", "count"))
+    for unit, side, name, count in zip(*columns, strict=True):
+        formula[row[unit, side], column[name]] = int(count)
     card = graph.compartments[compartment]
     return PairNetwork(
         compartment=compartment,

@@ -71,7 +71,7 @@ def pair_state(model: Model, state: State) -> PairState | None:
 
 
 def pair_activities(model: Model, state: State, pairs: PairState) -> Tensor:
-    """Pathway activities in every pair context: the receiver's own species, and the complexes between the cells.
+    """Pathway activities in every pair context: of the receiver's own species and of complexes between cells.
 
     Args:
         model: the model.
@@ -87,7 +87,7 @@ def pair_activities(model: Model, state: State, pairs: PairState) -> Tensor:
 
 
 def _positions(model: Model, names: pd.Series) -> Tensor:
-    return torch.as_tensor(model.problem.contexts.index.get_indexer(names), device=model.device)
+    return torch.as_tensor(model.problem.contexts.index.get_indexer(pd.Index(names)), device=model.device)
 
 
 def _solve(

@@ -1,7 +1,8 @@
 """One table of parameters, packed to `theta` of shape (start, parameter), with priors.
 
-A block holds the parameters of one kind (energies, translation factors, ...). Inside `theta` every value is shifted and
-scaled to order one, and squeezed between its bounds where it has both, so that one optimiser suits all blocks.
+A block holds the parameters of one kind (energies, translation factors, ...). Inside `theta` every value
+is shifted and scaled to order one, and squeezed between its bounds where it has both, so that one optimiser
+suits all blocks.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Block:
 
 
 class ParameterTable:
-    """All parameters of a model: packs values to `theta`, unpacks them, evaluates priors, writes the PEtab table.
+    """All parameters of a model: packs values to `theta` and back, evaluates priors, writes the PEtab table.
 
     Args:
         blocks: blocks with distinct names.
@@ -167,7 +168,9 @@ class ParameterTable:
 
     def pack(self, values: Mapping[str, np.ndarray]) -> Tensor:
         """Inverse of `unpack` for one start: values on the blocks' scales, shape (1, parameter)."""
-        parts = [_internal(block, np.asarray(values[block.name], dtype=float).ravel()) for block in self.blocks]
+        parts = [
+            _internal(block, np.asarray(values[block.name], dtype=float).ravel()) for block in self.blocks
+        ]
         internal = torch.as_tensor(np.concatenate(parts), dtype=torch.float64, device=self.device)
         return ((internal - self._center) / self._width)[None]
 
@@ -234,7 +237,9 @@ def _frame(block: Block, values: np.ndarray | None) -> pd.DataFrame:
             "nominalValue": linear(np.asarray(block.mean if values is None else values, dtype=float)),
             "estimate": 1,
             "objectivePriorType": "parameterScaleNormal",
-            "objectivePriorParameters": [f"{m:.6g};{s:.6g}" for m, s in zip(block.mean, block.sd, strict=True)],
+            "objectivePriorParameters": [
+                f"{m:.6g};{s:.6g}" for m, s in zip(block.mean, block.sd, strict=True)
+            ],
             "unit": block.unit,
             "role": block.role or block.name,
             "note": list(block.notes) or [""] * len(block),

@@ -25,7 +25,8 @@ class Priors:
 
     Args:
         level_sd: of a transcript's level in one context around its level over all contexts.
-        translation_mean: mean and sd of the mean translation factor (ln copies per unit fraction of transcripts).
+        translation_mean: mean and sd of the mean translation factor (ln copies per unit fraction of
+            transcripts).
         translation_sd: of a molecule's translation factor around that mean.
         supply: mean and sd of ln copies of molecules that no transcript encodes.
         network_sd: of the weights of an energy network.
@@ -49,8 +50,8 @@ class Problem:
         priors: priors of translation and transcript levels.
         energy_network: network that corrects energies; needs `features`.
         features: what the network reads, one row per complex.
-        strict: refuse a surface measurement of a molecule that the graph never puts on a membrane; controls, whose
-            graphs are altered on purpose, read its total instead.
+        strict: refuse a surface measurement of a molecule that the graph never puts on a membrane; controls,
+            whose graphs are altered on purpose, read its total instead.
 
     Raises:
         GraphError: the graph is inconsistent.
@@ -70,7 +71,9 @@ class Problem:
         strict: bool = True,
     ) -> None:
         if regime != "equilibrium":
-            raise DataError(f"`regime` must be `equilibrium`; got `{regime}`: other regimes are not available yet.")
+            raise DataError(
+                f"`regime` must be `equilibrium`; got `{regime}`: other regimes are not available yet."
+            )
         if not 200 < temperature < 400:
             raise DataError(f"`temperature` must lie between 200 and 400, in K; got {temperature}.")
         check(graph)
@@ -129,7 +132,9 @@ class Problem:
         return values.to_numpy()
 
 
-def _features(energy_network: DenseEnergy | None, table: pd.DataFrame | None, network: Network) -> Tensor | None:
+def _features(
+    energy_network: DenseEnergy | None, table: pd.DataFrame | None, network: Network
+) -> Tensor | None:
     """Features in the order of energies; zero rows for molecules, whose energy is zero by definition."""
     if energy_network is None:
         return None

@@ -26,7 +26,7 @@ Gather = Callable[[Values], Tensor]
 
 
 class TableReading:
-    """One table: y ~ readout(state) + offsets, with fitted or given noise, censored where the value is a bound.
+    """One table: y ~ readout(state) + offsets, fitted or given noise, censored where the value is a bound.
 
     Args:
         term: entries and the positions that they read.
@@ -51,12 +51,16 @@ class TableReading:
         self.given_sd = self._tensor(entries["sd"])
         blocks = {f"{term.name} {offset.name}": offset.keys for offset in assay.offsets(entries)}
         self.offsets = [
-            (name, self._positions(keys, parameters[name].labels)) for name, keys in blocks.items() if name in parameters
+            (name, self._positions(keys, parameters[name].labels))
+            for name, keys in blocks.items()
+            if name in parameters
         ]
         noise = assay.noise(entries)
         name = f"{term.name} {noise.name}"
         self.noise_block = name if name in parameters else None
-        self.noise_index = self._positions(noise.keys, parameters[name].labels) if name in parameters else None
+        self.noise_index = (
+            self._positions(noise.keys, parameters[name].labels) if name in parameters else None
+        )
         kinds = entries["readout"].to_numpy()
         self.rows = {kind: np.flatnonzero(kinds == kind) for kind in ("total", "surface", "transcript")}
         self.processes = np.flatnonzero(np.isin(kinds, PROCESS_READOUTS))

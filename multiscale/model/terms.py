@@ -98,7 +98,8 @@ def table_term(
         graph: the checked graph.
         network: its arrays.
         contexts: names of the contexts that are cells or groups.
-        strict: refuse a surface measurement of a molecule that has no form on a membrane; if false it reads the total.
+        strict: refuse a surface measurement of a molecule that has no form on a membrane; if false it reads
+            the total.
 
     Raises:
         DataError: no entry fits, or one reads something that the graph does not have.
@@ -106,7 +107,11 @@ def table_term(
     entries = table.entries.reset_index()
     _check_readouts(table, entries)
     processes = entries["readout"].isin(PROCESS_READOUTS)
-    found = None if processes.all() else _match(table.name, _readable(network, entries), entries["target"][~processes])
+    found = (
+        None
+        if processes.all()
+        else _match(table.name, _readable(network, entries), entries["target"][~processes])
+    )
     known = entries["target"].isin(found.matched) if found else False
     entries = entries[processes | (known & _in_contexts(table, entries, contexts))].reset_index(drop=True)
     target = _targets(network, entries)
@@ -118,11 +123,12 @@ def table_term(
     return TableTerm(
         table=table,
         entries=entries,
-        context=contexts.get_indexer(entries["context"]),
+        context=contexts.get_indexer(pd.Index(entries["context"])),
         target=target,
         process=_processes(table, graph, network, entries),
         confinement=[
-            _confinement(table, name, pairs) if flat else "" for name, flat in zip(entries["target"], planar, strict=True)
+            _confinement(table, name, pairs) if flat else ""
+            for name, flat in zip(entries["target"], planar, strict=True)
         ],
         match=found,
     )
@@ -153,16 +159,21 @@ def _in_contexts(table: MeasurementTable, entries: pd.DataFrame, contexts: pd.In
     elsewhere = entries.loc[~here & ~entries["readout"].isin(PROCESS_READOUTS), "context"]
     if len(elsewhere) and not here.any():
         hint = nearest(str(elsewhere.iloc[0]), map(str, contexts))
-        raise DataError(f"`{table.name}`: no row has a context of the data; got `{elsewhere.iloc[0]}`; {hint}")
+        raise DataError(
+            f"`{table.name}`: no row has a context of the data; got `{elsewhere.iloc[0]}`; {hint}"
+        )
     if len(elsewhere):
-        log.warning("%s: %d rows have contexts that the data lack and are left out", table.name, len(elsewhere))
+        log.warning(
+            "%s: %d rows have contexts that the data lack and are left out", table.name, len(elsewhere)
+        )
     return here
 
 
 def _targets(network: Network, entries: pd.DataFrame) -> np.ndarray:
     """Position of every entry's molecule (or transcript), −1 for processes."""
-    molecules = pd.Index(network.molecules).get_indexer(entries["target"])
-    transcripts = pd.Index(network.identifiers).get_indexer(entries["target"])
+    names = pd.Index(entries["target"])
+    molecules = pd.Index(network.molecules).get_indexer(names)
+    transcripts = pd.Index(network.identifiers).get_indexer(names)
     of_molecule = entries["readout"].isin(MOLECULE_READOUTS).to_numpy()
     of_transcript = (entries["readout"] == "transcript").to_numpy()
     return np.where(of_molecule, molecules, np.where(of_transcript, transcripts, -1))
@@ -170,16 +181,19 @@ def _targets(network: Network, entries: pd.DataFrame) -> np.ndarray:
 
 def _hidden(network: Network, entries: pd.DataFrame, target: np.ndarray) -> np.ndarray:
     """Entries that read the surface of a molecule without a form on a membrane."""
-    visible = (network.formula * network.surface).any(1)
+    visible = np.any(network.formula * network.surface, axis=1)
     return (entries["readout"] == "surface").to_numpy() & ~visible[np.maximum(target, 0)]
 
 
-def _read_totals(table: MeasurementTable, entries: pd.DataFrame, hidden: np.ndarray, strict: bool) -> pd.DataFrame:
+def _read_totals(
+    table: MeasurementTable, entries: pd.DataFrame, hidden: np.ndarray, strict: bool
+) -> pd.DataFrame:
     """Let hidden entries read totals, or refuse them."""
     if strict:
         raise DataError(
-            f"`{table.name}`: the surface of `{entries['target'][hidden].iloc[0]}` was measured, but the graph has no "
-            "form of it in a compartment of geometry `membrane`; set its compartment in nodes.tsv."
+            f"`{table.name}`: the surface of `{entries['target'][hidden].iloc[0]}` was measured, but the "
+            "graph has no form of it in a compartment of geometry `membrane`; set its compartment in "
+            "nodes.tsv."
         )
     return entries.assign(readout=entries["readout"].where(~hidden, "total"))
 
@@ -189,7 +203,8 @@ def _confinement(table: MeasurementTable, name: str, pairs: dict) -> str:
     if name in pairs and pairs[name].geometry == "contact":
         return pairs[name].confinement
     raise DataError(
-        f"`{table.name}`: `{name}` has a two-dimensional Kd but does not form in a compartment of geometry `contact`."
+        f"`{table.name}`: `{name}` has a two-dimensional Kd but does not form in a compartment of geometry "
+        "`contact`."
     )
 
 
@@ -199,7 +214,11 @@ def _processes(table: MeasurementTable, graph: Graph, network: Network, entries:
     composition = _composition(graph)
     change = np.zeros((len(entries), len(column)))
     for i, readout, target, parts in zip(
-        range(len(entries)), entries["readout"], entries["target"], entries.get("parts", [""] * len(entries)), strict=True
+        range(len(entries)),
+        entries["readout"],
+        entries["target"],
+        entries.get("parts", [""] * len(entries)),
+        strict=True,
     ):
         if readout in PROCESS_READOUTS:
             for name, count in _reactants(table, composition, str(target), str(parts)):
@@ -211,9 +230,11 @@ def _processes(table: MeasurementTable, graph: Graph, network: Network, entries:
 def _composition(graph: Graph) -> dict[str, dict[str, int]]:
     """Molecules in every species; a molecule is made of itself."""
     composition: dict[str, dict[str, int]] = {name: {name: 1} for name in graph.molecules}
-    for edge in graph.edges["subunit"].itertuples(index=False):
-        subunits = composition.setdefault(str(edge.target), {})
-        subunits[str(edge.source)] = subunits.get(str(edge.source), 0) + int(edge.stoichiometry)
+    edges = graph.edges["subunit"]
+    columns = (edges[name].tolist() for name in ("source", "target", "stoichiometry"))
+    for source, target, count in zip(*columns, strict=True):
+        subunits = composition.setdefault(target, {})
+        subunits[source] = subunits.get(source, 0) + int(count)
     return composition
 
 
@@ -233,8 +254,8 @@ def _reactants(
             made[molecule] = made.get(molecule, 0) + count * number
     if made != whole:
         raise DataError(
-            f"`{table.name}`: the parts `{parts}` of `{target}` hold {_spell(made)}, but the complex is {_spell(whole)}; "
-            "name parts that add up to it."
+            f"`{table.name}`: the parts `{parts}` of `{target}` hold {_spell(made)}, but the complex is "
+            f"{_spell(whole)}; name parts that add up to it."
         )
     return reactants
 

@@ -1,7 +1,7 @@
-"""The only definition of what travels along an edge: gather from the source, apply the law, scatter to the target.
+"""The only definition of what travels along an edge: gather from source, apply the law, scatter to target.
 
-Every message takes node values of shape (..., node) and an edge list of shape (2, edge) of positions (source, target);
-edges are shared by all leading axes (start, context) and never copied.
+Every message takes node values of shape (..., node) and an edge list of shape (2, edge) of positions (source,
+target); edges are shared by all leading axes (start, context) and never copied.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def translate(ln_transcript: Tensor, ln_translation: Tensor, edges: Tensor) -> T
     source, target = edges
     message = supply(ln_translation[..., target], ln_transcript[..., source])
     index = target.expand_as(message)
-    empty = torch.zeros((*message.shape[:-1], ln_translation.shape[-1]), dtype=message.dtype, device=message.device)
+    empty = torch.zeros(
+        (*message.shape[:-1], ln_translation.shape[-1]), dtype=message.dtype, device=message.device
+    )
     peak = (empty - torch.inf).scatter_reduce(-1, index, message.detach(), "amax")
     total = empty.scatter_add(-1, index, (message - peak.gather(-1, index)).exp())
     return total.log() + torch.where(total > 0, peak, empty)

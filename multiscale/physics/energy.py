@@ -1,12 +1,12 @@
 """Standard energies of species, and the equilibrium and rate constants that follow from them.
 
-Energies are in kcal/mol, negative = favoured, standard state c° = 1 M; concentrations are in µM. Because every constant is derived
-from one energy per species, the product of equilibrium constants around any cycle of reactions is one for any parameter values.
+Energies are in kcal/mol, negative = favoured, standard state c° = 1 M; concentrations are in µM. Because
+every constant is derived from one energy per species, the product of equilibrium constants around any cycle
+of reactions is one for any parameter values.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from multiscale.units import LN_STANDARD, kT
@@ -18,15 +18,18 @@ def species_energy(term_counts: Tensor, terms: Tensor, correction: Tensor | None
     """Energy of every species: g = E θ + net(features).
 
     Args:
-        term_counts: E, how often each energy term occurs in each species, shape (species, term). Free reference forms have zero rows.
+        term_counts: E, how often each energy term occurs in each species, shape (species, term). Free
+            reference forms have zero rows.
         terms: θ, energy terms in kcal/mol, shape (..., term).
-        correction: output of a network in kcal/mol, shape (..., species); zero for reference forms is the caller's duty.
+        correction: output of a network in kcal/mol, shape (..., species); zero for reference
+            forms is the caller's duty.
 
     Returns:
         g in kcal/mol, shape (..., species).
 
     Source: definition.
 
+    >>> import torch
     >>> E = torch.tensor([[0.0, 0.0], [2.0, 1.0]], dtype=torch.float64)
     >>> species_energy(E, torch.tensor([-3.0, -1.5], dtype=torch.float64)).tolist()
     [0.0, -7.5]
@@ -49,8 +52,9 @@ def ln_weight(g: Tensor, subunits: Tensor, ln_statistical_factor: Tensor, temper
     Returns:
         ln w in powers of µM, shape (..., species).
 
-    Source: definition (mass action in the standard state of 1 M). A dimer of ΔG = kT ln(Kd/c°) has weight 1/Kd:
+    Source: definition (mass action, standard state of 1 M). A dimer of ΔG = kT ln(Kd/c°) has weight 1/Kd:
 
+    >>> import torch
     >>> from multiscale.units import delta_g_from_Kd
     >>> g = torch.tensor([delta_g_from_Kd(0.5, 298.15)], dtype=torch.float64)
     >>> two, one = torch.tensor([2.0], dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
@@ -87,7 +91,8 @@ def ln_equilibrium_constant(reactants: Tensor, products: Tensor, g: Tensor, temp
         temperature: K.
 
     Returns:
-        ln K in powers of µM, shape (..., reaction). Around any cycle (integer c with (B − A) c = 0) it sums to zero.
+        ln K in powers of µM, shape (..., reaction). Around any cycle (integer c with (B − A) c = 0) it sums
+        to zero.
 
     Source: definition.
     """

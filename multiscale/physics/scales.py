@@ -1,10 +1,9 @@
-"""Laws that join the scales: transcript to supply, supply to totals, cells to contacts, complexes to pathway activity."""
+"""Laws that join scales: transcript to supply, supply to totals, cells to contacts, complexes to pathways."""
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from multiscale.units import MOLECULES_PER_UM_FL
@@ -44,6 +43,7 @@ def ln_concentration(ln_copies: Tensor, volume_fL: Tensor) -> Tensor:
     Returns:
         ln of µM, shape (..., context, molecule).
 
+    >>> import torch
     >>> n, V = torch.tensor([[602.214076]], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64)
     >>> float(ln_concentration(n.log(), V))
     0.0
@@ -61,6 +61,7 @@ def ln_sum(ln_values: Tensor, counts: Tensor) -> Tensor:
     Returns:
         shape (..., readout). Finite wherever one contributing value is finite.
 
+    >>> import torch
     >>> v = torch.tensor([0.0, math.log(3.0)], dtype=torch.float64)
     >>> round(float(ln_sum(v, torch.tensor([[1.0, 2.0]], dtype=torch.float64)).exp()), 9)
     7.0
@@ -112,6 +113,7 @@ def relative_to_mean(ln_values: Tensor, axis: int = -2) -> Tensor:
 
     Source: definition of the reference of pathway activities.
 
+    >>> import torch
     >>> relative_to_mean(torch.tensor([[0.0], [2.0]])).squeeze().tolist()
     [-1.0, 1.0]
     """
