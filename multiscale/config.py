@@ -55,7 +55,9 @@ class Fit(_Section):
     adam_steps: int = Field(default=100, ge=0)
     max_steps: int = Field(default=300, ge=0, description="most quasi-Newton steps per start")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    threads: int = Field(1, ge=1, description="CPU threads of PyTorch; more pay only for large problems")
+    threads: int = Field(
+        default=1, ge=1, description="CPU threads of PyTorch; more pay only for large problems"
+    )
 
 
 class Holdout(_Section):

@@ -470,3 +470,10 @@ def test_wrong_arguments_are_refused(change, message):
 def test_every_status_says_how_the_solve_ended():
     assert [status.solved for status in Status] == [True, True, False, False]
     assert all(status.text and status.text[0].islower() for status in Status)
+
+
+@pytest.mark.parametrize("formula", [PAIR, [[1], [1]]])
+def test_totals_near_the_smallest_number_are_a_status_and_not_an_error(formula: list[list[int]]):
+    species = np.shape(formula)[1]
+    result = equilibrium(formula, np.full(species, 40.0), [1e-310, 1e-310], max_steps=1)
+    assert int(result.status) in (Status.CONVERGED, Status.ROUNDING, Status.NOT_CONVERGED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import multiscale
@@ -24,3 +25,9 @@ def test_completion_offers_the_public_names() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(multiscale, "no_such_name")
+
+
+def test_the_api_page_lists_every_public_name() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`(\w+)", page))
+    assert set(multiscale.__all__) <= words

@@ -51,6 +51,7 @@ class Affinity(Assay):
     avidity_sd: float = 3.0
 
     reads: ClassVar[tuple[str, ...]] = ("delta_g", "ln_K2D")
+    scale: ClassVar[str] = "kcal/mol"
     columns: ClassVar[dict[str, str]] = {
         "complex": "name of the complex that forms",
         "value": "a number, in `unit`",

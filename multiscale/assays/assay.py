@@ -58,11 +58,13 @@ class Noise:
 class Assay(ABC):
     """An assay whose measurements are rows of a tidy table.
 
-    Subclasses are frozen dataclasses of options, `reads` names the readouts of the state that they use, and
+    Subclasses are frozen dataclasses of options, `reads` names the readouts of the state that they use,
+    `scale` the unit in which y is fitted, and
     `columns` says what every column of their table means.
     """
 
     reads: ClassVar[tuple[str, ...]]
+    scale: ClassVar[str]
     columns: ClassVar[dict[str, str]]
 
     @abstractmethod

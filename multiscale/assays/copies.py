@@ -41,6 +41,7 @@ class Copies(Assay):
     noise_ln_sd: float = 0.5
 
     reads: ClassVar[tuple[str, ...]] = ("total", "surface")
+    scale: ClassVar[str] = "ln copies"
     columns: ClassVar[dict[str, str]] = {
         "context": "name of the group or cell",
         "molecule": "identifier of the molecule",

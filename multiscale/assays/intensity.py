@@ -47,6 +47,7 @@ class LogNormal(Assay):
     noise_ln_sd: float = 0.5
 
     reads: ClassVar[tuple[str, ...]] = ("transcript",)
+    scale: ClassVar[str] = "ln level"
     columns: ClassVar[dict[str, str]] = {
         "context": "name of the group or cell",
         "molecule": "identifier of the molecule",

@@ -56,11 +56,13 @@ class Evaluation:
             (whether the molecule's total depends on its partners), then one column per model, on the assay's
             scale.
         rewired: root mean square errors of rewired graphs on the touched entries.
+        scale: unit of the measured and predicted values.
     """
 
     unit: tuple[str, ...]
     table: pd.DataFrame
     rewired: list[float]
+    scale: str = ""
 
     @property
     def models(self) -> list[str]:
@@ -121,7 +123,7 @@ def cross_validate(
         _rewired_error(problem, table, fold, settings, result, k, rewirings, drop, progress)
         for k in range(rewirings)
     ]
-    return Evaluation(unit=tuple(unit), table=result, rewired=rewired)
+    return Evaluation(unit=tuple(unit), table=result, rewired=rewired, scale=term.table.assay.scale)
 
 
 def paired_bootstrap(

@@ -54,13 +54,13 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
         "blocks": len(table[unit].drop_duplicates()),
         "blocks_touched_by_graph": len(touched[unit].drop_duplicates()),
         "molecules_touched_by_graph": sorted(set(touched["molecule"])),
-        "rmse_ln": evaluation.scores().to_dict(orient="index"),
+        "rmse": evaluation.scores().to_dict(orient="index"),
         "fitted_minus": {
             other: {name: _difference(part, other) for name, part in (("touched", touched), ("all", table))}
             for other in evaluation.models
             if other != "fitted"
         },
-        "unit": "ln copies; differences of RMSE with 95 % bootstrap intervals over molecules",
+        "unit": f"{evaluation.scale}; differences of RMSE with 95 % bootstrap intervals over molecules",
     }
     if evaluation.rewired:
         fitted = evaluation.scores().loc["fitted", "touched"]
@@ -93,13 +93,15 @@ def headline(evaluations: Mapping[str, Evaluation]) -> str:
     beaten = int((rewired > errors["fitted"]).sum())
     controls = f"; it predicts better than {beaten} of {len(rewired)} rewired graphs" if len(rewired) else ""
     facts = (
-        f"on the {count} held-out blocks that it can influence ({len(touched)} measurements), RMSE of ln "
-        f"copies is {errors['fitted']:.2f} with the graph and {errors['no_graph']:.2f} without "
-        f"(difference {value:+.2f}, 95 % interval {lower:+.2f} to {upper:+.2f} over molecules){controls}."
+        f"on the {count} held-out blocks that it can influence ({len(touched)} measurements), the root mean "
+        f"square error ({evaluation.scale}) is {errors['fitted']:.2f} with the graph and "
+        f"{errors['no_graph']:.2f} without (difference {value:+.2f}, 95 % interval {lower:+.2f} to "
+        f"{upper:+.2f} over molecules){controls}."
     )
     simple = errors.drop(["fitted", "no_graph"])
     if simple.min() < errors["fitted"]:
-        facts += f" The simplest better model is `{simple.idxmin()}` with {simple.min():.2f}."
+        facts += f" A simpler model is better: `{simple.idxmin()}` with {simple.min():.2f}."
+    facts = facts.replace(" -", " −")
     return f"{_verdict(upper, beaten, len(rewired))}: {facts}"
 
 
@@ -170,30 +172,42 @@ def write_report(
         paragraphs=paragraphs,
         figures=_figures(result, evaluations),
         tables=_tables(result, evaluations),
-        footer={key: str(value) for key, value in result.metadata().items()},
+        footer=result.metadata(),
     )
 
 
 def _figures(result: Result, evaluations: Mapping[str, Evaluation]) -> list[tuple[str, Any]]:
     from multiscale.report import plots
 
-    figures = [
+    figures = []
+    for evaluation in evaluations.values():
+        if len(evaluation.table):
+            caption = f"Error of every model, held out by {_spell(evaluation)} ({evaluation.scale})"
+            figures.append((caption, plots.errors(evaluation.table, evaluation.models).figure))
+    figures += [
         ("The network, coloured by what was learned", plots.network(result).figure),
         ("Energies of complexes", plots.energies(result.energies_with_priors()).figure),
         ("Negative log posterior of every start", plots.waterfall(result.optimum.loss.cpu().numpy()).figure),
     ]
     for evaluation in evaluations.values():
-        caption = f"Held out by {' × '.join(evaluation.unit)}: predicted against measured, ln copies"
-        if not evaluation.table.empty:
-            figures.append((caption, plots.heldout(evaluation.table).figure))
+        if len(evaluation.table):
+            caption = f"Predicted against measured, held out by {_spell(evaluation)} ({evaluation.scale})"
+            figures.append((caption, plots.heldout(evaluation.table, evaluation.models).figure))
     return figures
+
+
+def _spell(evaluation: Evaluation) -> str:
+    """What was held out together, in words."""
+    words = {"target": "molecule", "context": "cell type or context"}
+    return " and ".join(words.get(part, part) for part in evaluation.unit)
 
 
 def _tables(result: Result, evaluations: Mapping[str, Evaluation]) -> list[tuple[str, pd.DataFrame]]:
     tables = []
     for evaluation in evaluations.values():
         scores = evaluation.scores().rename_axis("model").reset_index()
-        tables.append((f"RMSE of ln copies, held out by {' × '.join(evaluation.unit)}", scores))
+        caption = f"Root mean square error ({evaluation.scale}), held out by {_spell(evaluation)}"
+        tables.append((caption, scores))
     tables.append(("Energies of complexes (kcal/mol, standard state 1 M)", result.energies))
     if result.pair_state is not None:
         pairs = result.pair_state.frame().sort_values("occupancy", ascending=False)

@@ -270,8 +270,15 @@ def is_feasible(formula: np.ndarray, totals: np.ndarray) -> bool:
     possible = formula[present][:, ~(formula[~present] > 0).any(0)]
     if not possible.any():
         return not present.any()
+    alone = possible[:, (possible > 0).sum(0) == 1]
+    if alone.any(1).all():  # every molecule has a form of its own that takes whatever total is left
+        return True
+    with np.errstate(over="ignore"):
+        relative = possible / totals[present, None]
+    if not np.isfinite(relative).all():  # totals near the smallest number there is prove nothing
+        return True
     try:
-        residual = nnls(possible / totals[present, None], np.ones(len(possible)))[1]
+        residual = nnls(relative, np.ones(len(possible)))[1]
     except RuntimeError:  # gave up, which proves nothing
         return True
     return bool(residual <= RULES.residual)
