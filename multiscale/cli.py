@@ -6,6 +6,7 @@ A user's mistake is one line on standard error and exit code 2; results go to st
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 2) -> None:
-    print(f"multiscale: {message}", file=sys.stderr)
+    typer.echo(f"multiscale: {message}", err=True)
     sys.exit(code)
 
 
@@ -87,9 +88,20 @@ def demo(out: Out = Path("runs/demo"), overwrite: Overwrite = False, as_json: Js
     _run(find("experiments", DEMO), out, overwrite, as_json)
 
 
+class _Echo(logging.Handler):
+    """Shows what the library logs (what matched, how fits ended) on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        typer.echo(self.format(record), err=True)
+
+
 def _run(path: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     from multiscale.config import read_config
 
+    log = logging.getLogger("multiscale")
+    log.setLevel(logging.INFO)
+    log.handlers = [_Echo()]
     config = read_config(path)
     from multiscale.fit import run
 

@@ -64,6 +64,12 @@ class Holdout(_Section):
     """What is held out to judge the fit: `[holdout]`."""
 
     table: str = Field(description="name of the table that is held out in parts")
+    splits: list[Literal["block", "molecule", "context"]] = Field(
+        default=["block", "molecule"],
+        min_length=1,
+        description="what is held out together: a molecule in a context (block), a molecule, or a context; "
+        "the first split decides whether the graph helped",
+    )
     folds: int = Field(default=5, ge=2)
     starts: int = Field(default=2, ge=1, description="starts per fold, for the model and all its controls")
     seed: int = Field(default=0, ge=0)

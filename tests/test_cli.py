@@ -139,6 +139,10 @@ MISTAKES = {
         config_edit('table = "proteome"', 'table = "proteom"'),
         ["`holdout.table`", "did you mean `proteome`"],
     ),
+    "unknown split": (
+        config_edit("folds = 2", 'folds = 2\nsplits = ["gene"]'),
+        ["`holdout.splits.0` = 'gene'", "'block', 'molecule' or 'context'"],
+    ),
     "unknown node type": (
         graph_edit("nodes.tsv", "\tpathway", "\tpatway"),
         ["nodes.tsv", "`patway`", "did you mean `pathway`"],

@@ -11,7 +11,10 @@ from multiscale.errors import DataError
 def test_matches_keep_the_order_of_the_graph_and_count_names_once() -> None:
     found = match(["c", "a", "b", "a"], ["a", "x", "c", "x"])
     assert (found.matched, found.only_graph, found.only_data) == (("c", "a"), ("b",), ("x",))
-    assert str(found) == "2 of 3 identifiers of the graph are in the data; not in the data: `b`"
+    assert (
+        str(found)
+        == "2 of 3 identifiers of the graph are in the data; not in the data: `b`; not in the graph: `x`"
+    )
 
 
 def test_upper_and_lower_case_are_distinguished() -> None:

@@ -1,10 +1,14 @@
 """Energies: detailed balance by construction, and equality of Kd and energy descriptions."""
 
+from itertools import combinations
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.linalg import null_space
 
+from multiscale.graph import Graph, check, cycles, energy_matrix, stoichiometric_matrix
 from multiscale.physics.energy import (
     ln_equilibrium_constant,
     ln_rate_constants,
@@ -66,3 +70,47 @@ def test_statistical_factor_lowers_the_macroscopic_energy():
     ln_omega = torch.tensor([0.0, np.log(0.5)], dtype=torch.float64)
     got = process_energy(g, process, ln_omega, TEMPERATURE)
     assert float(got) == pytest.approx(kT(TEMPERATURE) * np.log(2.0), rel=1e-12)
+
+
+def assembly_graph(seed: int) -> Graph:
+    """All complexes of four molecules, random energy terms, and some of the ways to assemble them."""
+    rng = np.random.default_rng(seed)
+    sets = [s for size in (2, 3, 4) for s in combinations("ABCD", size)]
+    terms = [f"g{i}" for i in range(6)]
+    energies = [";".join(f"{t}*{n}" for t, n in zip(terms, rng.integers(1, 4, 6), strict=True)) for _ in sets]
+    every = [*((m,) for m in "ABCD"), *sets]
+    ways = [(a, b) for a in every for b in every if a < b and not set(a) & set(b)]
+    chosen = [way for way in ways if rng.random() < 0.7]
+    names = [f"{''.join(a)}_{''.join(b)}" for a, b in chosen]
+    reactants = [(part, name) for name, way in zip(names, chosen, strict=True) for part in map("".join, way)]
+    products = [(name, "".join(sorted(a + b))) for name, (a, b) in zip(names, chosen, strict=True)]
+    parameters = pd.DataFrame({"parameterId": terms, "role": "energy", "unit": "kcal/mol"})
+    return Graph.from_tables(
+        "assembly",
+        {
+            "molecule": pd.DataFrame({"name": list("ABCD")}),
+            "complex": pd.DataFrame({"name": ["".join(s) for s in sets], "energy": energies}),
+            "reaction": pd.DataFrame({"name": names, "reversible": True}),
+        },
+        {
+            "subunit": pd.DataFrame([(m, "".join(s)) for s in sets for m in s], columns=["source", "target"]),
+            "reactant": pd.DataFrame(reactants, columns=["source", "target"]),
+            "product": pd.DataFrame(products, columns=["source", "target"]),
+        },
+        parameters,
+        {"licence": "CC0-1.0"},
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_around_every_cycle_of_a_random_graph_the_constants_multiply_to_one(seed: int):
+    graph = assembly_graph(seed)
+    check(graph)
+    counts, terms = energy_matrix(graph)
+    theta = torch.as_tensor(np.random.default_rng(seed).normal(0, 1, len(terms)))
+    g = species_energy(torch.as_tensor(counts), theta)
+    change = torch.as_tensor(stoichiometric_matrix(graph).astype(float))
+    ln_K = ln_equilibrium_constant((-change).clamp(min=0), change.clamp(min=0), g, TEMPERATURE).numpy()
+    loops = cycles(graph)
+    assert len(loops) >= 3
+    np.testing.assert_allclose(np.exp(loops @ ln_K), 1.0, rtol=0, atol=1e-12)

@@ -22,10 +22,11 @@ class Match:
     only_data: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Say how many matched."""
+        """Say how many matched, and what did not on either side."""
         total = len(self.matched) + len(self.only_graph)
         missing = f"; not in the data: {shorten(self.only_graph)}" if self.only_graph else ""
-        return f"{len(self.matched)} of {total} identifiers of the graph are in the data{missing}"
+        unused = f"; not in the graph: {shorten(self.only_data)}" if self.only_data else ""
+        return f"{len(self.matched)} of {total} identifiers of the graph are in the data{missing}{unused}"
 
 
 def match(graph: Iterable[str], data: Iterable[str]) -> Match:

@@ -30,8 +30,8 @@ __all__ = ["problem_from_config", "run"]
 
 log = logging.getLogger("multiscale")
 
-UNITS = {"heldout": ("target", "context"), "heldout_molecules": ("target",)}
-"""What is held out together, per output table."""
+SPLITS = {"block": ("target", "context"), "molecule": ("target",), "context": ("context",)}
+"""Columns whose combinations are held out together, per kind of split."""
 
 
 def run(config: Config, out: str | Path, *, overwrite: bool = False, progress: bool = True) -> dict[str, Any]:
@@ -157,16 +157,21 @@ def _evaluate(config: Config, problem: Problem, progress: bool) -> dict[str, Eva
         threads=config.fit.threads,
     )
     return {
-        name: cross_validate(
+        _table_name(k, split): cross_validate(
             problem,
             holdout.table,
-            unit,
+            SPLITS[split],
             budget,
-            rewirings=config.controls.rewirings if name == "heldout" else 0,
+            rewirings=config.controls.rewirings if k == 0 else 0,
             progress=progress,
         )
-        for name, unit in UNITS.items()
+        for k, split in enumerate(dict.fromkeys(holdout.splits))
     }
+
+
+def _table_name(position: int, split: str) -> str:
+    """Name of the table of a split: the first one is simply `heldout`."""
+    return "heldout" if position == 0 else f"heldout_{split}s"
 
 
 def _write(

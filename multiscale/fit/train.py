@@ -76,7 +76,13 @@ def train(
         theta = adam(posterior, theta, adam_steps, progress=tick)
         optimum = lbfgs(posterior, theta, max_steps, progress=lambda k, loss: tick(adam_steps + k, loss))
         optimum = polish(posterior, optimum, max_steps) if polished else optimum
-    log.info("%s: best loss %.4f, %s", title, optimum.loss.min(), optimum.reasons[optimum.best])
+    log.info(
+        "%s: %d starts, best loss %.2f, %s",
+        title,
+        starts,
+        optimum.loss.min(),
+        optimum.reasons[optimum.best],
+    )
     return model, optimum
 
 

@@ -112,6 +112,8 @@ def table_term(
         if processes.all()
         else _match(table.name, _readable(network, entries), entries["target"][~processes])
     )
+    if found and found.only_data:
+        log.warning("%s: %s", table.name, found)
     known = entries["target"].isin(found.matched) if found else False
     entries = entries[processes | (known & _in_contexts(table, entries, contexts))].reset_index(drop=True)
     target = _targets(network, entries)
