@@ -64,7 +64,8 @@ def train(
         accelerator: `auto`, `cpu` or `gpu`.
         threads: CPU threads of PyTorch while it runs.
         weights: 0 for held-out entries, see `Posterior`.
-        polished: whether the best start goes on until its loss changes by less than 1e-6.
+        polished: whether the best start goes on alone, for up to five times as many steps, until its loss
+            changes by less than 1e-6.
         title: what the progress bar says.
         progress: whether to show it (on a terminal only).
     """
@@ -75,7 +76,7 @@ def train(
     with limit_threads(threads), _bar(title, adam_steps + max_steps, progress) as tick:
         theta = adam(posterior, theta, adam_steps, progress=tick)
         optimum = lbfgs(posterior, theta, max_steps, progress=lambda k, loss: tick(adam_steps + k, loss))
-        optimum = polish(posterior, optimum, max_steps) if polished else optimum
+        optimum = polish(posterior, optimum, 5 * max_steps) if polished else optimum
     log.info(
         "%s: %d starts, best loss %.2f, %s",
         title,
