@@ -100,7 +100,7 @@ def read_config(path: str | Path) -> Config:
     """Read and check a TOML file.
 
     Args:
-        path: the file.
+        path: the file; paths in it are relative to its folder, else to the working folder or the content.
 
     Raises:
         ConfigError: the file is missing, is not TOML, or has a wrong key or value; names file, key, value and
@@ -120,9 +120,21 @@ def read_config(path: str | Path) -> Config:
             "version of multiscale reads; upgrade multiscale."
         )
     try:
-        return Config.model_validate(content)
+        return _anchored(Config.model_validate(content), path.parent)
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """Take paths relative to the folder of the TOML where something of that name lies there."""
+
+    def near(name: str) -> str:
+        return str(folder / name) if (folder / name).exists() else name
+
+    data = config.data
+    tables = {k: t.model_copy(update={"path": near(t.path)}) for k, t in data.tables.items()}
+    files = {"anndata": near(data.anndata), "cells": data.cells and near(data.cells), "tables": tables}
+    return config.model_copy(update={"graph": near(config.graph), "data": data.model_copy(update=files)})
 
 
 def _sentence(error: Any) -> str:

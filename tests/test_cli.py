@@ -200,6 +200,15 @@ def test_a_fit_writes_every_table_and_says_whether_the_graph_helped(command, pro
     assert columns[:11] == [*described.split(), *models.split()]
 
 
+def test_paths_in_the_toml_are_relative_to_it(command, project: Path, monkeypatch):
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    edit(project / "fit.toml", CONFIG[CONFIG.index("[holdout]") :], "")
+    code, _, err = command("fit", "../fit.toml", "--out", "out")
+    assert code == 0, err
+    assert (project / "elsewhere" / "out" / "report.html").is_file()
+
+
 def test_graph_check_lists_every_problem(command, project: Path):
     edit(project / "net" / "edges.tsv", "\tL2\t2", "\tL2\t-2")
     edit(project / "net" / "edges.tsv", "\tencodes\tC", "\tencodes\tD")
