@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +28,6 @@ graph_app = typer.Typer(no_args_is_help=True, help="Check, show and convert netw
 data_app = typer.Typer(no_args_is_help=True, help="List and verify data sets that ship with multiscale.")
 app.add_typer(graph_app, name="graph")
 app.add_typer(data_app, name="data")
-
-# Idle threads of PyTorch wait instead of spinning, which doubles the time of a fit on a few cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 DEMO = "pbmc_complexes/config.toml"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -69,6 +70,7 @@ def train(
         title: what the progress bar says.
         progress: whether to show it (on a terminal only).
     """
+    began = time.perf_counter()
     model = Model(problem, device_of(accelerator))
     generator = torch.Generator().manual_seed(seed)
     theta = model.parameters.sample(starts, generator)
@@ -78,9 +80,10 @@ def train(
         optimum = lbfgs(posterior, theta, max_steps, progress=lambda k, loss: tick(adam_steps + k, loss))
         optimum = polish(posterior, optimum, 5 * max_steps) if polished else optimum
     log.info(
-        "%s: %d starts, best loss %.2f, %s",
+        "%s: %d starts in %.1f s, best loss %.2f, %s",
         title,
         starts,
+        time.perf_counter() - began,
         optimum.loss.min(),
         optimum.reasons[optimum.best],
     )

@@ -16,7 +16,7 @@ from multiscale.report.network import network
 
 __all__ = ["energies", "errors", "heldout", "network", "waterfall"]
 
-BLUE, ORANGE, GREY = "#3f8fc4", "#d98032", "#8c8c8c"  # legible on white and on black
+BLUE, GREY = "#3f8fc4", "#8c8c8c"  # legible on white and on black
 
 
 def energies(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
