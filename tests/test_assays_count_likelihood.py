@@ -71,6 +71,7 @@ def test_gradient_equals_finite_differences(case, masked: bool) -> None:
     likelihood = CountLikelihood(case["counts"], case["ln_size"], case["group"], GROUPS, mask)
     rate, dispersion = case["ln_rate"].requires_grad_(), case["ln_dispersion"].requires_grad_()
     assert torch.autograd.gradcheck(likelihood, (rate, dispersion), rtol=1e-6)
+    assert torch.autograd.gradgradcheck(likelihood, (rate, dispersion), rtol=1e-6)
 
 
 def test_counts_beyond_the_table_use_the_gamma_function(case, monkeypatch) -> None:
@@ -80,6 +81,7 @@ def test_counts_beyond_the_table_use_the_gamma_function(case, monkeypatch) -> No
     torch.testing.assert_close(likelihood(case["ln_rate"], case["ln_dispersion"]), table, rtol=1e-12, atol=0)
     rate, dispersion = case["ln_rate"].requires_grad_(), case["ln_dispersion"].requires_grad_()
     assert torch.autograd.gradcheck(likelihood, (rate, dispersion), rtol=1e-6)
+    assert torch.autograd.gradgradcheck(likelihood, (rate, dispersion), rtol=1e-6)
 
 
 def test_a_count_of_a_million_equals_scipy() -> None:
