@@ -13,12 +13,12 @@ import pytest
 
 from multiscale import formats
 from multiscale.errors import FormatError, OutputError
-from multiscale.formats import cx2, graphml, sif
+from multiscale.formats import cx2, cyjs, graphml, sif
 from multiscale.formats.layout import layers, positions
 from multiscale.graph import Graph
 
 ODD = "R \"<b>&µ' x"  # markup, quotes, blanks and more than ASCII in a name
-READERS = {"graphml": graphml.read, "cx2": cx2.read}
+READERS = {"graphml": graphml.read, "cx2": cx2.read, "cyjs": cyjs.read}
 
 
 @pytest.fixture
@@ -49,8 +49,10 @@ def values() -> dict[str, pd.DataFrame]:
         "molecule": pd.DataFrame(
             {"ln_copies": [1 / 3, -2e-300], "detected": [True, False]}, index=["L", ODD]
         ),
-        "complex": pd.DataFrame({"Kd_uM": [0.1], "remark": ["tight"]}, index=["C"]),
-        "subunit": pd.DataFrame({"share": [0.7]}, index=[1]),
+        "complex": pd.DataFrame(
+            {"Kd_uM": [0.1], "lower": [0.03], "upper": [0.4], "sd": [0.5], "remark": ["tight"]}, index=["C"]
+        ),
+        "subunit": pd.DataFrame({"share": [0.7], "share_lower": [0.2]}, index=[1]),
     }
 
 
@@ -72,14 +74,81 @@ def test_networkx_reads_names_types_and_values_of_the_graphml(graph, values, tmp
     network = nx.read_graphml(tmp_path / "n.graphml", force_multigraph=True)
     assert set(network) == {"L.rna", "L", ODD, "M", "C", "P"}
     assert network.nodes[ODD] == {
+        "name": ODD,
         "type": "molecule",
         "kind": "protein",
         "identifier": ODD,
         "ln_copies": -2e-300,
         "detected": False,
     }
-    assert network.nodes["C"]["Kd_uM"] == 0.1
+    assert [network.nodes["C"][key] for key in ("Kd_uM", "lower", "upper", "sd")] == [0.1, 0.03, 0.4, 0.5]
     assert network.edges["L", "C", "e0"]["stoichiometry"] == 2
+    assert network.edges[ODD, "C", "e1"]["share_lower"] == 0.2
+
+
+def test_igraph_reads_values_and_intervals_of_the_graphml(graph, values, tmp_path: Path) -> None:
+    import igraph
+
+    formats.export(graph, tmp_path / "n.graphml", values)
+    network = igraph.Graph.Read_GraphML(str(tmp_path / "n.graphml"))
+    node = network.vs.find(name="C")
+    assert [node[key] for key in ("Kd_uM", "lower", "upper", "sd", "remark")] == [
+        0.1,
+        0.03,
+        0.4,
+        0.5,
+        "tight",
+    ]
+    edge = network.es[network.get_eid(network.vs.find(name=ODD).index, node.index)]
+    assert (edge["relation"], edge["share"], edge["share_lower"]) == ("subunit", 0.7, 0.2)
+
+
+def test_networkx_reads_names_values_and_intervals_of_the_cyjs(graph, values, tmp_path: Path) -> None:
+    formats.export(graph, tmp_path / "n.cyjs", values)
+    content = json.loads((tmp_path / "n.cyjs").read_text(encoding="utf-8"))
+    network = nx.cytoscape_graph(content)
+    assert isinstance(network, nx.MultiDiGraph)
+    assert set(network) == {"L.rna", "L", ODD, "M", "C", "P"}
+    assert [network.nodes["C"][key] for key in ("Kd_uM", "lower", "upper", "sd")] == [0.1, 0.03, 0.4, 0.5]
+    assert network.edges[ODD, "C", "e1"]["share"] == 0.7
+    places = {tuple(node["position"].values()) for node in content["elements"]["nodes"]}
+    assert len(places) == len(network)
+
+
+def test_ids_of_the_cyjs_are_distinct_whatever_nodes_are_called(tmp_path: Path) -> None:
+    """Nodes and edges of cytoscape.js share one space of ids."""
+    nodes = {"molecule": pd.DataFrame({"name": ["e0", "e_1"]}), "complex": pd.DataFrame({"name": ["C"]})}
+    edges = {"subunit": pd.DataFrame({"source": ["e0", "e_1"], "target": "C"})}
+    graph = Graph.from_tables("ids", nodes, edges)
+    formats.export(graph, tmp_path / "n.cyjs")
+    elements = json.loads((tmp_path / "n.cyjs").read_text())["elements"]
+    ids = [item["data"]["id"] for item in elements["nodes"] + elements["edges"]]
+    assert len(set(ids)) == len(ids) == 5
+    assert cyjs.read(tmp_path / "n.cyjs").graph.equals(graph)
+
+
+def test_a_cyjs_that_cytoscape_saved_again_is_read(graph, values, tmp_path: Path) -> None:
+    """Cytoscape gives nodes numbers as ids, adds attributes of its own, and keeps no order of edges."""
+    path = tmp_path / "n.cyjs"
+    formats.export(graph, path, values)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    elements = content["elements"]
+    numbers = {node["data"]["id"]: str(100 + i) for i, node in enumerate(elements["nodes"])}
+    for node in elements["nodes"]:
+        node["data"] |= {"id": numbers[node["data"]["id"]], "SUID": 7, "selected": False}
+    for edge in elements["edges"]:
+        edge["data"] |= {end: numbers[edge["data"][end]] for end in ("source", "target")} | {"id": "9"}
+    elements["edges"].reverse()
+    path.write_text(json.dumps(content), encoding="utf-8")
+    network = cyjs.read(path)
+    assert network.graph.equals(graph)
+    pd.testing.assert_frame_equal(network.values["complex"], values["complex"], check_names=False)
+
+
+def test_cyjs_of_another_program_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "n.cyjs").write_text(json.dumps(nx.cytoscape_data(nx.path_graph(3))))
+    with pytest.raises(FormatError, match="another program wrote it; read it with networkx"):
+        cyjs.read(tmp_path / "n.cyjs")
 
 
 def test_ndex_reads_names_types_values_and_positions_of_the_cx2(graph, values, tmp_path: Path) -> None:
@@ -90,6 +159,8 @@ def test_ndex_reads_names_types_values_and_positions_of_the_cx2(graph, values, t
     nodes = {node["v"]["name"]: node for node in raw.get_nodes().values()}
     assert nodes[ODD]["v"]["ln_copies"] == -2e-300
     assert nodes["C"]["v"]["type"] == "complex"
+    assert [nodes["C"]["v"][key] for key in ("Kd_uM", "lower", "upper", "sd")] == [0.1, 0.03, 0.4, 0.5]
+    assert {edge["v"].get("share_lower") for edge in raw.get_edges().values()} == {0.2, None}
     assert len({(node["x"], node["y"]) for node in nodes.values()}) == len(nodes)
     network = CX2NetworkXFactory().get_graph(raw, networkx_graph=nx.MultiDiGraph())
     assert network.number_of_edges() == 4
@@ -142,6 +213,7 @@ def test_infinite_values_are_left_out_and_counted(graph, tmp_path: Path, caplog)
         ("molecule", "L.rn", "x", "no `L.rn`; did you mean `L.rna`"),
         ("molecule", "L", "kind", "own attribute `kind`"),
         ("molecule", "L", "type", "own attribute `type`"),
+        ("molecule", "L", "edge_index", "own attribute `edge_index`"),
     ],
 )
 def test_values_without_a_place_in_the_graph_are_refused(
@@ -152,9 +224,51 @@ def test_values_without_a_place_in_the_graph_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_row_or_column_of_values_twice_is_refused(graph, tmp_path: Path) -> None:
+    for table in (pd.DataFrame({"x1": [1.0, 2.0]}, ["L", "L"]), pd.DataFrame([[1, 2]], ["L"], ["y", "y"])):
+        with pytest.raises(FormatError, match="occurs twice"):
+            formats.export(graph, tmp_path / "n.graphml", {"molecule": table})
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_nullable_columns_and_flags_with_gaps_become_plain_numbers(
+    graph, suffix: str, tmp_path: Path
+) -> None:
+    index = ["L", "M"]
+    table = pd.DataFrame(
+        {
+            "whole": pd.Series([1, 2], index, dtype="Int64"),
+            "gap": pd.Series([1, None], index, dtype="Int64"),
+            "flag": pd.Series([True, None], index, dtype=object),
+        }
+    )
+    formats.export(graph, tmp_path / f"n.{suffix}", {"molecule": table})
+    back = READERS[suffix](tmp_path / f"n.{suffix}").values["molecule"]
+    assert back.dtypes.map(str).tolist() == ["int64", "float64", "float64"]
+    np.testing.assert_array_equal(back.to_numpy(), [[1, 1, 1], [2, np.nan, np.nan]])
+
+
+def test_an_edge_into_nothing_is_refused(tmp_path: Path) -> None:
+    edges = {"encodes": pd.DataFrame({"source": ["A"], "target": ["B"]})}
+    graph = Graph.from_tables("g", {"molecule": pd.DataFrame({"name": ["A"]})}, edges)
+    with pytest.raises(FormatError, match="relation encodes: target `B` is no node"):
+        formats.export(graph, tmp_path / "n.cx2")
+
+
+def test_a_document_without_one_of_its_parts_is_refused(graph, tmp_path: Path) -> None:
+    path = tmp_path / "n.cyjs"
+    formats.export(graph, path)
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('\\"parameters\\"', '\\"other\\"'), encoding="utf-8"
+    )
+    with pytest.raises(FormatError, match="its document lacks `parameters`"):
+        cyjs.read(path)
+
+
 def test_an_unknown_suffix_lists_the_known_ones(graph, tmp_path: Path) -> None:
     with pytest.raises(
-        FormatError, match=r"did you mean `.graphml`\? Known: `.cx2`, `.graphml`, `.sif`, `.tsv`"
+        FormatError,
+        match=r"did you mean `.graphml`\? Known: `.cx2`, `.cyjs`, `.graphml`, `.safetensors`, `.sif`, `.tsv`",
     ):
         formats.export(graph, tmp_path / "n.graphm")
 

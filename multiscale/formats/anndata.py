@@ -1,4 +1,4 @@
-"""AnnData: results beside the cells they explain, under the keys that users of scanpy expect."""
+"""AnnData and MuData: results beside the cells they explain, under the keys that users of scanpy expect."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from multiscale.formats import document
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
-__all__ = ["write", "write_h5ad"]
+__all__ = ["FORMAT_VERSION", "write", "write_h5ad", "write_h5mu"]
+
+FORMAT_VERSION = 1
 
 log = logging.getLogger("multiscale")
 
 
 def write(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     molecules: pd.DataFrame | None = None,
     complexes: pd.DataFrame | None = None,
@@ -32,11 +35,11 @@ def write(
     meta: Mapping[str, Any] | None = None,
     key_added: str = "multiscale",
 ) -> None:
-    """Write results into an AnnData, in place.
+    """Write results into an AnnData, or beside the modalities of a MuData, in place.
 
     Keys: `obsm["X_<key>"]` (array, its columns named in `uns`), `obsm["<key>_complex"]` and
-    `obsm["<key>_pathway"]` (tables), `varm["X_<key>"]` (array, likewise), `uns["<key>"]`. What is None is not
-    written.
+    `obsm["<key>_pathway"]` (tables), `varm["X_<key>"]` (array, likewise), `uns["<key>"]`, which has a
+    `format_version`. What is None is not written.
 
     Args:
         adata: to write into.
@@ -48,12 +51,12 @@ def write(
         key_added: the key.
 
     Raises:
-        FormatError: an index is not that of the AnnData; nothing has been written then.
+        FormatError: an index is not that of `adata`; nothing has been written then.
     """
     for name, table in {"molecules": molecules, "complexes": complexes, "pathways": pathways}.items():
         _check_index(table, adata.obs_names, name, "obs_names")
     _check_index(variables, adata.var_names, "variables", "var_names")
-    content: dict[str, Any] = _storable(meta or {})
+    content: dict[str, Any] = _storable(dict(meta or {}) | {"format_version": FORMAT_VERSION})
     if molecules is not None:
         adata.obsm[f"X_{key_added}"] = molecules.to_numpy(float)
         content["molecules"] = np.array(molecules.columns, dtype=str)
@@ -73,6 +76,50 @@ def write_h5ad(adata: AnnData, path: str | Path) -> None:
         adata.write_h5ad(temporary)
 
 
+def write_h5mu(
+    data: AnnData | MuData, path: str | Path, modality: str = "rna", key_added: str = "multiscale"
+) -> None:
+    """Write a MuData as .h5mu, atomically.
+
+    Args:
+        data: a MuData; or an AnnData, which becomes its only modality, with the results beside it too.
+        path: file to write.
+        modality: name of that modality.
+        key_added: key of the results, as in `write`.
+
+    Raises:
+        FormatError: `mudata` is not installed.
+    """
+    options = _mudata().set_options
+    with options(pull_on_update=False):  # mudata warns without a choice; this is its coming default
+        whole: Any = data if hasattr(data, "mod") else _around(data, modality, key_added)
+        with atomic.replace(path) as temporary:
+            whole.write_h5mu(temporary)
+
+
+def _around(adata: Any, modality: str, key: str) -> MuData:
+    """A MuData of one modality with the results of the AnnData beside it, under the same keys."""
+    whole = _mudata().MuData({modality: adata})
+    for name in (f"X_{key}", f"{key}_complex", f"{key}_pathway"):
+        if name in adata.obsm:
+            whole.obsm[name] = adata.obsm[name]
+    if f"X_{key}" in adata.varm:
+        whole.varm[f"X_{key}"] = adata.varm[f"X_{key}"]
+    if key in adata.uns:
+        whole.uns[key] = adata.uns[key]
+    return whole
+
+
+def _mudata() -> Any:
+    try:
+        import mudata
+    except ImportError:
+        raise FormatError(
+            ".h5mu needs the package `mudata`; install it with `pip install 'multiscale-biology[mudata]'`."
+        ) from None
+    return mudata
+
+
 def _check_index(table: pd.DataFrame | None, names: pd.Index, argument: str, expected: str) -> None:
     if table is None or table.index.equals(names):
         return
@@ -82,7 +129,7 @@ def _check_index(table: pd.DataFrame | None, names: pd.Index, argument: str, exp
         if odd
         else f"{len(table)} rows for {len(names)} names, or another order"
     )
-    raise FormatError(f"`{argument}`: its index must be the AnnData's `{expected}`; {said}.")
+    raise FormatError(f"`{argument}`: its index must be the data's `{expected}`; {said}.")
 
 
 def _table(table: pd.DataFrame, names: pd.Index) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from multiscale import atomic
 from multiscale.errors import FormatError
 from multiscale.formats.exchange import KEY, Network, Records, flatten, unflatten
-from multiscale.formats.layout import positions
+from multiscale.formats.layout import SPACING, positions
 from multiscale.graph import Graph
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "write"]
 
-_SPACING = (260.0, 45.0)  # pixels between columns and rows of the layout: a label fits between
 _COLOURS = {
     "molecule": "#7fb3d5",
     "complex": "#e59866",
@@ -63,8 +62,8 @@ def write(
     numbers = {
         name: network.add_node(
             attributes={"name": name, **attributes},
-            x=place[name][0] * _SPACING[0],
-            y=place[name][1] * _SPACING[1],
+            x=place[name][0] * SPACING[0],
+            y=place[name][1] * SPACING[1],
         )
         for name, attributes in records.nodes.items()
     }

@@ -17,23 +17,30 @@ import pandas as pd
 
 from multiscale.errors import FormatError, nearest
 from multiscale.formats import document
+from multiscale.formats.values import Tables, checked, tables_of
 from multiscale.graph import Graph
 from multiscale.graph.schema import NODE_TYPES, RELATIONS, Column
 from multiscale.graph.tsv import file_texts
 
-__all__ = ["FORMAT_VERSION", "KEY", "Network", "Records", "flatten", "unflatten"]
+__all__ = [
+    "FORMAT_VERSION",
+    "KEY",
+    "Network",
+    "Records",
+    "flatten",
+    "read_state",
+    "restored",
+    "state",
+    "unflatten",
+]
 
 FORMAT_VERSION = 1
 KEY = "multiscale"
 """Name of the network attribute that holds the JSON document."""
 
-_RESERVED = {"name", "type", "relation", "source", "target", "id", "key"}
-
 _TEXT = ("object", "str", "string", "category")
 
 Scalar = str | bool | int | float
-Tables = dict[str, pd.DataFrame]
-
 log = logging.getLogger("multiscale")
 
 
@@ -78,12 +85,13 @@ def flatten(
         meta: settings that travel along, anything that JSON can say.
 
     Raises:
-        FormatError: values of an unknown table or node, or under a name that the graph uses itself.
+        FormatError: values of an unknown table or node, or under a name that the graph uses itself; an edge
+            that ends in no node.
     """
-    values = dict(values or {})
-    _check_values(graph, values)
+    values = checked(graph, values)
     joined = {
-        name: table.join(values[name]) if name in values else table for name, table in _tables(graph).items()
+        name: table.join(values[name]) if name in values else table
+        for name, table in tables_of(graph).items()
     }
     joined = _one_type_per_attribute(joined)
     nodes = {
@@ -96,7 +104,7 @@ def flatten(
         for relation in graph.edges
         for record in _records(joined[relation])
     ]
-    return Records(nodes, edges, document.to_json(_document(graph, values, meta or {}), indent=None))
+    return Records(nodes, edges, document.to_json(state(graph, values, meta), indent=None))
 
 
 def unflatten(records: Records, where: str) -> Network:
@@ -112,7 +120,7 @@ def unflatten(records: Records, where: str) -> Network:
         FormatError: the document is damaged or too new, or a type or relation is unknown.
         GraphError: an attribute has a value of the wrong kind.
     """
-    stated = document.parse(records.document, where, FORMAT_VERSION)
+    stated = read_state(records.document, where)
     nodes: dict[str, list[dict[str, Scalar]]] = {kind: [] for kind in NODE_TYPES}
     for name, record in records.nodes.items():
         _known(record.get("type"), "type", nodes, f"{where}, node `{name}`").append({"name": name} | record)
@@ -121,7 +129,6 @@ def unflatten(records: Records, where: str) -> Network:
         place = f"{where}, edge `{source}` → `{target}`"
         ends: dict[str, Scalar] = {"source": source, "target": target}
         _known(record.get("relation"), "relation", edges, place).append(ends | record)
-    parameters = pd.read_csv(io.StringIO(stated["parameters"]), sep="\t", dtype=str, keep_default_na=False)
     graph = Graph.from_tables(
         stated["name"],
         {kind: _columns(found, ["name"], NODE_TYPES[kind].columns) for kind, found in nodes.items()},
@@ -129,11 +136,11 @@ def unflatten(records: Records, where: str) -> Network:
             kind: _columns(found, ["source", "target"], RELATIONS[kind].columns)
             for kind, found in edges.items()
         },
-        parameters,
+        stated["parameters"],
         stated["card"],
     )
     graph = replace(graph, card=stated["card"])  # in the order it was written
-    return Network(graph, _values(graph, {**nodes, **edges}, stated["values"]), stated["meta"])
+    return Network(graph, restored(graph, {**nodes, **edges}, stated["values"]), stated["meta"])
 
 
 def _known(
@@ -149,14 +156,20 @@ def _columns(records: list[dict[str, Scalar]], keys: list[str], columns: Sequenc
     return pd.DataFrame(records, columns=pd.Index(names, dtype=object), dtype=object)
 
 
-def _values(
-    graph: Graph, records: dict[str, list[dict[str, Scalar]]], dtypes: dict[str, dict[str, str]]
+def restored(
+    graph: Graph, records: Mapping[str, list[dict[str, Any]]], dtypes: Mapping[str, Mapping[str, str]]
 ) -> Tables:
-    """Tables of learned values; rows without any value are left out."""
+    """Tables of learned values as they were; rows without any value are left out.
+
+    Args:
+        graph: the graph.
+        records: per node type or relation one record per row of its table, without what is missing.
+        dtypes: per table and column, as `state` holds them.
+    """
     tables = {}
     for name, columns in dtypes.items():
         table = pd.DataFrame(records[name], columns=pd.Index(columns, dtype=object), dtype=object)
-        table = table.set_axis(_tables(graph)[name].index, axis=0).dropna(how="all")
+        table = table.set_axis(tables_of(graph)[name].index, axis=0).dropna(how="all")
         tables[name] = pd.DataFrame({key: _column(table[key], dtype) for key, dtype in columns.items()})
     return tables
 
@@ -167,28 +180,6 @@ def _column(values: pd.Series, dtype: str) -> pd.Series:
         return values.fillna("").astype(dtype)
     complete = values.notna().all()
     return values.astype(np.dtype(dtype)) if complete else values.astype(float)
-
-
-def _tables(graph: Graph) -> Tables:
-    return {**graph.nodes, **graph.edges}
-
-
-def _check_values(graph: Graph, values: Tables) -> None:
-    """Refuse values that have no place, each with the nearest name that has."""
-    tables = _tables(graph)
-    for name, table in values.items():
-        if name not in tables:
-            raise FormatError(f"`values`: no node type or relation `{name}`; {nearest(name, tables)}")
-        unknown = [str(item) for item in table.index if item not in tables[name].index]
-        if unknown:
-            raise FormatError(
-                f"`values[{name}]`: no `{unknown[0]}`; {nearest(unknown[0], map(str, tables[name].index))}"
-            )
-        taken = [column for column in table.columns if column in tables[name].columns or column in _RESERVED]
-        if taken:
-            raise FormatError(
-                f"`values[{name}]`: the graph has its own attribute `{taken[0]}`; rename the column."
-            )
 
 
 def _one_type_per_attribute(tables: Tables) -> Tables:
@@ -238,15 +229,44 @@ def _plain(value: Any) -> Scalar:
     return value if isinstance(value, (str, bool, int, float)) else str(value)
 
 
-def _document(graph: Graph, values: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
+def state(
+    graph: Graph, values: Mapping[str, pd.DataFrame] | None = None, meta: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What has no place in a record: name, card, parameters (as text), dtypes of the values, settings.
+
+    Args:
+        graph: the graph.
+        values: learned values, of which the dtypes are kept.
+        meta: settings that travel along.
+
+    Raises:
+        FormatError: a text of the parameters holds a carriage return, which tables do not keep.
+    """
+    parameters = file_texts(graph.nodes, graph.edges, graph.parameters, graph.card)["parameters.tsv"]
+    if "\r" in parameters:
+        raise FormatError(f"{graph.name}: a text of the parameters holds a carriage return; remove it.")
     return {
         "format_version": FORMAT_VERSION,
         "name": graph.name,
         "card": graph.card,
-        "parameters": file_texts(graph.nodes, graph.edges, graph.parameters, graph.card)["parameters.tsv"],
+        "parameters": parameters,
         "values": {
             name: {str(column): str(dtype) for column, dtype in table.dtypes.items()}
-            for name, table in values.items()
+            for name, table in (values or {}).items()
         },
-        "meta": dict(meta),
+        "meta": dict(meta or {}),
     }
+
+
+def read_state(text: str, where: str) -> dict[str, Any]:
+    """Read the JSON text of `state`; the parameters become a table of text.
+
+    Raises:
+        FormatError: it is no such document, lacks a part, or is too new.
+    """
+    stated = document.parse(text, where, FORMAT_VERSION)
+    missing = [key for key in ("name", "card", "parameters", "values", "meta") if key not in stated]
+    if missing:
+        raise FormatError(f"{where}: its document lacks `{missing[0]}`; export the network again.")
+    table = pd.read_csv(io.StringIO(stated["parameters"]), sep="\t", dtype=str, keep_default_na=False)
+    return stated | {"parameters": table}

@@ -18,8 +18,8 @@ from multiscale.graph import Graph
 
 __all__ = ["read", "write"]
 
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-"""Characters that XML 1.0 cannot hold, however they are escaped."""
+_NOT_XML = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML 1.0 cannot hold, and the carriage return, which its readers turn into a line feed."""
 
 
 def write(
@@ -46,7 +46,10 @@ def write(
     _check_characters(records)
     network = nx.MultiDiGraph(name=graph.name)
     network.graph[KEY] = records.document
-    network.add_nodes_from(records.nodes.items())
+    for name, attributes in records.nodes.items():
+        network.add_node(
+            name, name=name, **attributes
+        )  # twice: igraph reads ids without undoing XML's escapes
     for number, (source, target, attributes) in enumerate(records.edges):
         network.add_edge(source, target, key=f"e{number}", **attributes)
     with atomic.replace(path) as temporary:

@@ -8,7 +8,7 @@ import numpy as np
 
 from multiscale.graph import Graph
 
-__all__ = ["LAYERS", "layers", "positions"]
+__all__ = ["LAYERS", "SPACING", "layers", "positions"]
 
 LAYERS = (
     "transcripts",
@@ -20,6 +20,9 @@ LAYERS = (
     "cells",
 )
 """Columns from left to right, from small to large scales."""
+
+SPACING = (260.0, 45.0)
+"""Pixels between columns and between rows in files with positions: a label fits between."""
 
 _SWEEPS = 24  # passes of the barycentre heuristic; orders of real graphs stop improving after about ten
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from multiscale.errors import FormatError, nearest
-from multiscale.formats import cx2, graphml, sif, tables
+from multiscale.formats import cx2, cyjs, graphml, hetero, sif, tables
 from multiscale.graph import Graph
 
 __all__ = ["FORMATS", "export"]
@@ -17,6 +17,8 @@ __all__ = ["FORMATS", "export"]
 FORMATS: dict[str, Callable[..., None]] = {
     ".graphml": graphml.write,
     ".cx2": cx2.write,
+    ".cyjs": cyjs.write,
+    ".safetensors": hetero.write,
     ".sif": sif.write,
     ".tsv": tables.write,
 }
@@ -33,8 +35,9 @@ def export(
 
     Args:
         graph: the graph.
-        path: file to write: .graphml, .cx2, .sif, or .tsv for the parameters.
-        values: per node type a table of learned values indexed by node name.
+        path: file to write: .graphml, .cx2, .cyjs, .sif, .safetensors for PyTorch Geometric, or .tsv for the
+            parameters.
+        values: per node type a table of learned values indexed by node name, per relation one indexed by row.
         meta: settings that travel along.
 
     Raises:

@@ -49,7 +49,7 @@ def write(
         meta: not held by this format.
 
     Raises:
-        FormatError: a name holds a tab or a line break.
+        FormatError: a name holds a tab, a line break, or blanks at its ends, which readers strip.
     """
     lost = (
         ["node types", "attributes", "parameters"]
@@ -58,9 +58,7 @@ def write(
     )
     log.warning("%s: SIF holds names and relations only; left out: %s.", path, ", ".join(lost))
     names = [str(name) for table in graph.nodes.values() for name in table.index]
-    for name in names:
-        if any(mark in name for mark in "\t\n\r"):
-            raise FormatError(f"SIF cannot hold the tab or line break in the name {name!r}; rename the node.")
+    _check_names(names, any(map(len, graph.edges.values())))
     lines, linked = [], set()
     for relation, table in graph.edges.items():
         for source, target in zip(table["source"], table["target"], strict=True):
@@ -86,10 +84,25 @@ def read(path: str | Path) -> Interactions:
     separator = "\t" if "\t" in text else None
     edges: list[tuple[str, str, str]] = []
     nodes: dict[str, None] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         parts = [part.strip() for part in line.split(separator)] if line.strip() else []
         if len(parts) == 2:
             raise FormatError(f"{path}, line {number}: a source and a relation but no target: {line!r}.")
         nodes |= dict.fromkeys(parts[:1] + parts[2:])
         edges += [(parts[0], parts[1], target) for target in parts[2:]]
     return Interactions(pd.DataFrame(edges, columns=["source", "relation", "target"]), list(nodes))
+
+
+def _check_names(names: list[str], linked: bool) -> None:
+    """Refuse names that would not come back; without an edge, hence without a tab, blanks separate fields."""
+    for name in names:
+        if any(mark in name for mark in "\t\n\r"):
+            raise FormatError(f"SIF cannot hold the tab or line break in the name {name!r}; rename the node.")
+        if name != name.strip() or not name:
+            raise FormatError(
+                f"SIF cannot hold the blanks at the ends of the name {name!r}; rename the node."
+            )
+        if not linked and name.split() != [name]:
+            raise FormatError(
+                f"SIF without edges cannot hold the blank in the name {name!r}; rename the node."
+            )

@@ -56,11 +56,11 @@ def save(
     Raises:
         OutputError: the folder holds files and `overwrite` is not set.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as to_bytes
 
     plain = {name: np.ascontiguousarray(_array(value)) for name, value in arrays.items()}
     with atomic.folder(folder, overwrite) as temporary:
-        save_file(plain, temporary / ARRAYS)
+        (temporary / ARRAYS).write_bytes(to_bytes(plain))  # save_file makes a file that only its owner reads
         for name, table in (tables or {}).items():
             write_table(table, temporary / f"{name}.tsv")
         content = dict(meta) | {
@@ -85,13 +85,16 @@ def load(folder: str | Path) -> Saved:
     path = folder / ARRAYS
     if not path.is_file():
         raise FormatError(f"{path}: no such file.")
-    if _digest(path) != meta["sha256"][ARRAYS]:
+    digests, tables = meta.get("sha256"), meta.get("tables")
+    if not isinstance(digests, dict) or not isinstance(tables, list):
+        raise FormatError(f"{folder / DOCUMENT}: describes no saved model: `sha256` or `tables` is missing.")
+    if _digest(path) != digests.get(ARRAYS):
         raise FormatError(f"{path}: differs from what {DOCUMENT} describes; copy the whole folder again.")
     try:
         arrays = load_file(path)
     except SafetensorError as error:
         raise FormatError(f"{path}: not a safetensors file: {error}") from None
-    return Saved(arrays, meta, {name: read_table(folder / f"{name}.tsv") for name in meta["tables"]})
+    return Saved(arrays, meta, {name: read_table(folder / f"{name}.tsv") for name in tables})
 
 
 def _array(value: Any) -> np.ndarray:
