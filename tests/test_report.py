@@ -1,138 +1,27 @@
-"""Pictures say what the tables say; the page holds everything, and nothing in it can run."""
+"""The page holds everything, loads nothing, and runs nothing that comes from data."""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import hashlib
+import io
+import json
 import re
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
+import report_findings
+from report_findings import MARKUP
 
-from multiscale.errors import DataError
-from multiscale.graph import Graph
-from multiscale.report import html, plots
-
-MARKUP = "<script>alert(1)</script>&$x_1$"
-
-
-@pytest.fixture
-def graph() -> Graph:
-    molecules = {"name": ["g", "A", MARKUP, "alone"], "identifier": ["GENE", "A", "B", "C"]}
-    return Graph.from_tables(
-        "small",
-        {
-            "molecule": pd.DataFrame(molecules),
-            "complex": pd.DataFrame({"name": ["A:B"]}),
-            "pathway": pd.DataFrame({"name": ["a pathway with a name that is longer than one line"]}),
-        },
-        {
-            "encodes": pd.DataFrame({"source": ["g"], "target": ["A"]}),
-            "subunit": pd.DataFrame({"source": ["A", MARKUP], "target": ["A:B", "A:B"]}),
-            "member": pd.DataFrame(
-                {
-                    "source": ["A:B"],
-                    "target": ["a pathway with a name that is longer than one line"],
-                    "sign": [-1],
-                }
-            ),
-        },
-    )
-
-
-@pytest.fixture
-def heldout() -> pd.DataFrame:
-    measured = np.array([1.0, 2.0, 3.0, 4.0])
-    columns = {"fold": 0, "context": "c", "molecule": MARKUP, "id": "e1", "measured": measured}
-    touched = {"touched_by_graph": [True, True, False, False]}
-    models = {"fitted": measured + 1.0, "mean": measured + np.array([3.0, 3.0, 0.0, 0.0])}
-    return pd.DataFrame(columns | touched | models)
-
-
-def texts(ax: Axes) -> list[str]:
-    return [text.get_text() for text in ax.texts]
-
-
-def test_network_names_every_linked_node_once_and_counts_the_others(graph) -> None:
-    shown = texts(plots.network(graph))
-    assert {"GENE", "A", "A:B", MARKUP.replace("$", r"\$")} <= set(shown)
-    assert "a pathway with a name that is\nlonger than one line" in shown
-    assert "alone" not in shown
-    assert "not drawn: 1 nodes" in shown[-1]
-    assert "alone" in texts(plots.network(graph, everything=True))
-
-
-def test_network_colours_by_the_learned_value_and_leaves_the_others_hollow(graph) -> None:
-    values = {"molecule": pd.DataFrame({"copies": [10.0, 1e5]}, index=["A", MARKUP])}
-    ax = plots.network(graph, values)
-    coloured = [c.get_array() for c in ax.collections if c.get_array() is not None]
-    assert [sorted(array) for array in coloured if array is not None] == [[10.0, 1e5]]
-    assert [text for text in texts(ax) if "copies" in text] == ["copies\n10 to 1e+05"]
-
-
-def test_network_takes_anything_that_has_a_graph_and_values(graph) -> None:
-    class Fit:
-        @property
-        def graph(self) -> Graph:
-            return graph
-
-        def node_values(self) -> dict[str, pd.DataFrame]:
-            return {"complex": pd.DataFrame({"g": [-9.0]}, index=["A:B"])}
-
-    assert "g\n−9 to −9" in texts(plots.network(Fit()))
-
-
-def test_energies_stand_at_their_value_with_the_most_stable_on_top() -> None:
-    table = pd.DataFrame({"complex": ["weak", "strong"], "g_kcal_per_mol": [-5.0, -12.0]})
-    ax = plots.energies(
-        table.assign(prior_mean=-8.0, prior_sd=3.0, sd=0.1, evidence=["measured", "obligate"])
-    )
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["weak", "strong"]
-    lines = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in ax.lines]
-    points = {(float(a), float(b)) for x, y in lines for a, b in zip(x, y, strict=True)}
-    assert points == {(-5.0, 0.0), (-12.0, 1.0)}
-
-
-def test_heldout_draws_one_panel_per_model_with_its_error(heldout) -> None:
-    panels = plots.heldout(heldout).child_axes
-    titles = [panel.get_title(loc="left") for panel in panels if isinstance(panel, Axes)]
-    assert titles[0] == "fitted\nRMSE 1.00, 1.00 where the graph touches"
-    assert titles[1] == "mean\nRMSE 2.12, 3.00 where the graph touches"  # sqrt(18 / 4)
-
-
-def test_errors_are_root_mean_squares_of_all_and_of_touched_entries(heldout) -> None:
-    every, touched = plots.errors(heldout).lines
-    np.testing.assert_allclose(np.asarray(every.get_xdata()), [1.0, np.sqrt(4.5)])
-    np.testing.assert_allclose(np.asarray(touched.get_xdata()), [1.0, 3.0])
-
-
-def test_waterfall_rises_from_zero_and_counts_failures() -> None:
-    ax = plots.waterfall([12.0, 10.0, np.nan, 10.5])
-    np.testing.assert_allclose(np.asarray(ax.lines[0].get_ydata()), [0.0, 0.5, 2.0])
-    assert ax.get_title(loc="left") == "best 10.00; 1 of 4 starts failed"
-
-
-@pytest.mark.parametrize("draw", [plots.energies, plots.heldout, plots.errors])
-def test_a_missing_column_is_named(draw) -> None:
-    with pytest.raises(DataError, match="`table` has no column"):
-        draw(pd.DataFrame({"complexes": ["C"]}))
-
-
-def test_no_finite_loss_is_an_error() -> None:
-    with pytest.raises(DataError, match="no finite value"):
-        plots.waterfall([np.nan])
-
-
-def test_plots_draw_on_given_axes_and_open_no_figure(graph, heldout) -> None:
-    _, axes = plt.subplots(1, 4)
-    assert plots.network(graph, ax=axes[0]) is axes[0]
-    assert plots.heldout(heldout, ax=axes[1]) is axes[1]
-    assert plots.errors(heldout, ax=axes[2]) is axes[2]
-    assert plots.waterfall([1.0], ax=axes[3]) is axes[3]
-    assert len(plt.get_fignums()) == 1
+from multiscale.errors import OutputError
+from multiscale.report import page
+from multiscale.report.learned import quantities
+from multiscale.report.tables import ROWS, number
 
 
 class Page(HTMLParser):
@@ -140,69 +29,185 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
         self.text = ""
+        self.scripts: list[tuple[dict[str, str], str]] = []
+        self._inside = ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
+        attributes = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, attributes))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append((attributes, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self._inside == "script":
+            attributes, before = self.scripts.pop()
+            self.scripts.append((attributes, before + data))
+        elif self._inside != "style":
+            self.text += data
+
+    def all(self, name: str) -> list[str]:
+        """Values of an attribute, in the order of the page."""
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
+
+    def sheet(self, name: str) -> pd.DataFrame:
+        """The table that a reader downloads under a name."""
+        packed = [text for attributes, text in self.scripts if attributes.get("class") == "rows"]
+        text = zlib.decompress(base64.b64decode(packed[self.all("data-name").index(name)])).decode("utf-8")
+        return pd.read_csv(io.StringIO(text), sep="\t", float_precision="round_trip", keep_default_na=True)
 
 
-@pytest.fixture
-def page(graph, heldout, tmp_path: Path) -> Page:
-    html.write_page(
-        tmp_path / "report.html",
-        title=MARKUP,
-        headline=f"The graph does not help: {MARKUP}",
-        paragraphs=[f"`{MARKUP}` and more"],
-        figures=[(MARKUP, plots.network(graph).figure), ("errors", plots.errors(heldout).figure)],
-        tables=[(MARKUP, heldout.assign(gap=[np.nan, -1.23456, 1e-9, 2.0]))],
-        footer={MARKUP: {"seed": 1, "name": MARKUP}},
-    )
-    return Page(tmp_path / "report.html")
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> Page:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    page.write(report_findings.findings(), path)
+    return Page(path)
 
 
-def test_markup_in_names_is_shown_and_never_becomes_markup(page: Page) -> None:
-    assert {"script", "iframe", "object", "link"}.isdisjoint(page.tags)
-    assert page.text.count("<script>alert(1)</script>") == 14
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
+def test_markup_in_names_is_shown_and_never_becomes_markup(shown: Page) -> None:
+    assert {"iframe", "object", "link", "b"}.isdisjoint(tag for tag, _ in shown.tags)
+    assert not [name for _, attributes in shown.tags for name in attributes if name.startswith("on")]
+    whole = shown.text.replace("−", "-")
+    assert whole.count("</script><script>alert(1)</script>") >= 30
+    assert not [text for _, text in shown.scripts if text.startswith("alert")]
 
 
-def test_the_page_loads_nothing_from_elsewhere(page: Page) -> None:
-    targets = [
-        value or "" for name, value in page.attributes if name in ("src", "href", "xlink:href", "action")
+def test_the_first_screen_says_what_was_asked_and_found(shown: Page) -> None:
+    order = [
+        shown.text.index(words) for words in ("Is </script>", "The graph helps.", "Because of", "was learned")
     ]
+    assert order == sorted(order)
+    tags = [tag for tag, _ in shown.tags]
+    assert tags.index("h1") < tags.index("figure") < tags.index("main")
+    assert "beats 2 of 3 rewired graphs" in shown.text
+    assert "with the graph" in shown.text and "RMSE, ln copies" in shown.text
+
+
+def test_the_page_loads_nothing_from_elsewhere(shown: Page) -> None:
+    targets = [value for name in ("src", "href", "xlink:href", "action") for value in shown.all(name)]
     assert targets
     assert all(target.startswith(("#", "data:image/png")) for target in targets)
-    policies = [value or "" for name, value in page.attributes if name == "content"]
-    assert any("default-src 'none'" in policy for policy in policies)
+    assert not re.search(r"url\((?!#)|@import", "".join(shown.all("style")))
 
 
-def test_ids_are_unique_and_every_reference_leads_to_one(page: Page) -> None:
-    ids = [value for name, value in page.attributes if name == "id"]
+def test_the_policy_allows_the_scripts_of_the_page_and_no_other(shown: Page) -> None:
+    policy = next(value for value in shown.all("content") if "default-src" in value)
+    codes = [text for attributes, text in shown.scripts if not attributes]
+    hashes = [base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in codes]
+    assert re.findall(r"sha256-([^']+)", policy) == hashes
+    assert "default-src 'none'" in policy and "unsafe-eval" not in policy
+    assert "unsafe-inline" not in policy.split("style-src")[0]
+
+
+def test_ids_are_unique_and_every_reference_leads_to_one(shown: Page) -> None:
+    ids = shown.all("id")
     assert len(ids) == len(set(ids))
-    used = [v or "" for n, v in page.attributes if n in ("href", "xlink:href") and (v or "").startswith("#")]
-    used += [found for _, value in page.attributes for found in re.findall(r"url\((#[^)]*)\)", value or "")]
-    assert {target.removeprefix("#") for target in used} <= {str(item) for item in ids}
+    used = [value for name in ("href", "xlink:href") for value in shown.all(name) if value.startswith("#")]
+    everything = [value for _, attributes in shown.tags for value in attributes.values()]
+    used += [found for value in everything for found in re.findall(r"url\((#[^)]*)\)", value)]
+    used += [f"#{value}" for name in ("aria-labelledby", "for", "list") for value in shown.all(name)]
+    assert {target.removeprefix("#") for target in used} <= set(ids)
 
 
-def test_the_headline_is_the_first_heading_and_numbers_are_short(page: Page) -> None:
-    assert page.tags.index("h1") < page.tags.index("figure")
-    for shown in ("The graph does not help", "−1.235", "1e−09", "–", "yes", "no", "seed"):
-        assert shown in page.text
+def test_headings_descend_in_order_and_figures_have_words(shown: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in shown.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and set(levels[1:]) == {2}
+    drawn = [attributes for _, attributes in shown.tags if attributes.get("role") == "img"]
+    assert drawn and all(attributes["aria-label"] for attributes in drawn)
 
 
-def test_figures_of_a_page_are_closed(page: Page) -> None:
+@pytest.mark.parametrize("name", ["parameters", "predictions", "heldout", "sources", "profiles"])
+def test_a_downloaded_table_is_the_whole_table(shown: Page, name: str) -> None:
+    table = report_findings.tables()[name]
+    found = shown.sheet(f"{name}.tsv")
+    if name == "parameters":  # the page puts the most informed ones first
+        table = table.sort_values("informationNats", ascending=False, ignore_index=True)
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)
+
+
+def test_long_tables_show_their_first_rows_and_offer_the_rest(shown: Page) -> None:
+    assert len(report_findings.tables()["predictions"]) > ROWS
+    assert "Show all 40 rows" in shown.text
+    assert "Show all 3 rows" not in shown.text
+
+
+def test_the_network_to_explore_has_every_node_and_what_was_learned(shown: Page) -> None:
+    content = json.loads(next(text for a, text in shown.scripts if a.get("id") == "network-content"))
+    assert {node["name"] for node in content["nodes"]} == {
+        *("g", "A", MARKUP, "alone", "A:B"),
+        "a pathway with a name that is longer than one line",
+    }
+    complex_ = next(node for node in content["nodes"] if node["name"] == "A:B")
+    assert ["energy g, kcal/mol", "−9", "−9.5 to −8.25"] in complex_["values"]
+    assert [colour["name"] for colour in content["colours"] if "uncertainty of energy" in colour["name"]]
+    assert [edge[2] for edge in content["edges"]].count(1) == 1  # the negative one is dashed
+
+
+def test_bokeh_gets_no_data_and_so_no_name_from_data(shown: Page) -> None:
+    item = next(text for a, text in shown.scripts if a.get("id") == "network-item")
+    assert "alert" not in item and "GENE" not in item
+
+
+def test_uncertainty_is_the_width_of_the_interval_and_a_ratio_for_factors() -> None:
+    found = {item.name: item for item in quantities(report_findings.findings())}
+    assert found["energy g, kcal/mol"].uncertainty.value["A:B"] == pytest.approx(1.25)
+    table = pd.DataFrame({"Kd_uM": [1e-3, 1e3], "Kd_lower_uM": [1e-4, 1e2], "Kd_upper_uM": [1e-3, 1e5]})
+    network = report_findings.findings().network
+    values = {"molecule": table.set_axis(["A", MARKUP])}
+    findings = dataclasses.replace(
+        report_findings.findings(), network=dataclasses.replace(network, values=values)
+    )
+    factor = {item.name: item for item in quantities(findings)}["Kd, µM"].uncertainty
+    assert dict(factor.value.dropna()) == pytest.approx({"A": 10.0, MARKUP: 1000.0})
+
+
+def test_a_section_without_its_table_is_left_out_and_what_matters_is_said(tmp_path: Path) -> None:
+    bare = dataclasses.replace(report_findings.findings(), tables={}, undetermined=[], sentences=[])
+    page.write(bare, tmp_path / "report.html")
+    shown = Page(tmp_path / "report.html")
+    assert shown.all("href") == ["#network", "#about"]
+    assert "cannot say whether the graph matters" in shown.text
+
+
+@pytest.mark.parametrize("missing", sorted(report_findings.tables()))
+def test_any_table_may_be_missing(missing: str) -> None:
+    tables = {name: table for name, table in report_findings.tables().items() if name != missing}
+    text = page.render(dataclasses.replace(report_findings.findings(), tables=tables))
+    assert f'data-name="{missing}.tsv"' not in text
+
+
+def test_parameters_without_intervals_are_shown_and_said_to_have_none() -> None:
+    tables = report_findings.tables()
+    tables["parameters"] = tables["parameters"][["parameterId", "nominalValue"]]
+    text = page.render(dataclasses.replace(report_findings.findings(), tables=tables))
+    assert "No intervals were computed" in text
+
+
+def test_the_same_findings_give_the_same_page(tmp_path: Path) -> None:
+    for name in ("a.html", "b.html"):
+        page.write(report_findings.findings(), tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_figures_of_a_page_are_closed() -> None:
+    page.render(report_findings.findings())
     assert plt.get_fignums() == []
 
 
-def test_the_same_content_gives_the_same_page(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        figures = [("losses", plots.waterfall([3.0, 1.0, 2.0]).figure)]
-        html.write_page(tmp_path / name, title="t", headline="h", figures=figures)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist"):
+        page.write(report_findings.findings(), tmp_path / "none" / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "0"), (-0.00012345, "−0.0001234"), (12345.6, "12350"), (float("nan"), "–"), (float("-inf"), "−∞")],
+)
+def test_numbers_have_four_significant_digits(value: float, words: str) -> None:
+    assert number(value) == words

@@ -1,5 +1,5 @@
 """Pictures and pages from plain tables and graphs."""
 
-from multiscale.report import html, plots
+from multiscale.report.findings import Findings
 
-__all__ = ["html", "plots"]
+__all__ = ["Findings"]

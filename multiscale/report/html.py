@@ -1,161 +1,129 @@
-"""One page in one file: text, figures as inline SVG, tables; no script, nothing from elsewhere."""
+"""Pieces of a page: escaped text, figures as inline SVG, scripts that a security policy names by hash."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
-import math
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure, SubFigure
 
-from multiscale import atomic
-
-__all__ = ["write_page"]
+__all__ = ["data", "figure", "heading", "listing", "policy", "resource", "row", "script", "settings", "text"]
 
 _PIXELS_PER_INCH = 96  # of CSS
-_READABLE = 760  # pixels below which a figure scrolls rather than shrinks
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<p class="title">{title}</p>
-<h1>{headline}</h1>
-</header>
-{body}
-</main>
-<footer>
-{footer}
-</footer>
-</body>
-</html>
-"""
+_SHRINK = 0.7  # of its own width, below which a figure scrolls rather than shrinks
 
 
-def write_page(
-    path: str | Path,
-    *,
-    title: str,
-    headline: str,
-    paragraphs: Sequence[str] = (),
-    figures: Iterable[tuple[str, Figure | SubFigure]] = (),
-    tables: Iterable[tuple[str, pd.DataFrame]] = (),
-    footer: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a report, atomically. All text is escaped; words between backticks are set as code.
+def text(words: str) -> str:
+    """Escaped text; words between backticks are set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(words))
+
+
+def heading(level: int, words: str) -> str:
+    """A heading."""
+    return f"<h{level}>{text(words)}</h{level}>"
+
+
+def listing(sentences: list[str]) -> str:
+    """A list of sentences."""
+    return "<ul>\n" + "\n".join(f"<li>{text(sentence)}</li>" for sentence in sentences) + "\n</ul>"
+
+
+def resource(name: str) -> str:
+    """Text of a file that lies beside this one."""
+    return files("multiscale.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def row(*figures: str) -> str:
+    """Figures beside each other where the window is wide enough."""
+    return '<div class="row">\n' + "\n".join(figures) + "\n</div>"
+
+
+def figure(key: str, part: Figure | SubFigure, caption: str, alternative: str = "") -> str:
+    """A figure of matplotlib with its caption; it is closed and lives on in the page.
 
     Args:
-        path: file to write.
-        title: what the page is about.
-        headline: what was found, in one plain sentence, even if it is that nothing was.
-        paragraphs: more of it.
-        figures: caption and figure; the figures are closed, they live on in the page.
-        tables: caption and table, shown without its index.
-        footer: settings, versions, sources; mappings may be nested.
+        key: unique on the page.
+        part: the figure.
+        caption: what is seen, and how to read it.
+        alternative: what a reader who does not see it should know; the caption if ''.
     """
-    parts = [f"<p>{_text(paragraph)}</p>" for paragraph in paragraphs]
-    parts += [_figure(number, caption, figure) for number, (caption, figure) in enumerate(figures)]
-    parts += [_table(caption, table) for caption, table in tables]
-    page = _PAGE.format(
-        title=escape(title),
-        headline=_text(headline),
-        style=files("multiscale.report").joinpath("page.css").read_text(encoding="utf-8"),
-        body="\n".join(parts),
-        footer=_settings(footer or {}),
-    )
-    with atomic.replace(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
-
-
-def _text(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
-def _figure(number: int, caption: str, part: Figure | SubFigure) -> str:
-    figure = part.get_figure(root=True)
-    width = figure.get_size_inches()[0] * _PIXELS_PER_INCH
-    style = f"min-width: {min(width, _READABLE):.0f}px; max-width: {width:.0f}px"
-    drawing = f'<div class="drawing" style="{style}">\n{_svg(figure, f"f{number}-")}</div>'
+    whole = part.get_figure(root=True)
+    width = whole.get_size_inches()[0] * _PIXELS_PER_INCH
+    style = f"min-width: {_SHRINK * width:.0f}px; max-width: {width:.0f}px"
+    label = escape((alternative or caption).replace("`", ""))
+    drawing = f'<div class="drawing" style="{style}">\n{_svg(whole, key)}</div>'
     return (
-        f'<figure>\n<figcaption>{_text(caption)}</figcaption>\n<div class="scroll">{drawing}</div>\n</figure>'
+        f'<figure>\n<div class="scroll" tabindex="0" role="img" aria-label="{label}">{drawing}</div>\n'
+        f"<figcaption>{text(caption)}</figcaption>\n</figure>"
     )
 
 
-def _svg(figure: Figure, prefix: str) -> str:
+def _svg(whole: Figure, key: str) -> str:
     """SVG of a figure; its black becomes the colour of the page's text, its ids are unique on the page."""
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "savefig.dpi": 200}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    plt.close(figure)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": key, "savefig.dpi": 160}):
+        whole.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    plt.close(whole)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(
-        r'(<svg[^>]*?) width="[^"]*"',
-        r"\1",
-        re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1),
-        count=1,
-    )
-    svg = svg.replace("#000000", "currentColor")
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
+    for attribute in ("width", "height"):  # the page gives the size
+        svg = re.sub(rf'(<svg[^>]*?) {attribute}="[^"]*"', r"\1", svg, count=1)
+    svg = svg.replace("<svg", '<svg aria-hidden="true"', 1).replace("#000000", "currentColor")
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key}-", svg)
 
 
-def _table(caption: str, table: pd.DataFrame) -> str:
-    columns = [str(name) for name in table.columns]
-    number = [dtype.kind in "iuf" for dtype in table.dtypes]
-    css = [' class="number"' if is_number else "" for is_number in number]
-    head = "".join(f'<th scope="col"{c}>{escape(name)}</th>' for name, c in zip(columns, css, strict=True))
-    rows = [
-        "<tr>" + "".join(f"<td{c}>{_cell(value)}</td>" for value, c in zip(row, css, strict=True)) + "</tr>"
-        for row in table.itertuples(index=False, name=None)
-    ]
-    body = "\n".join(rows)
+def data(key: str, value: Any) -> str:
+    """A value as JSON in an element that scripts read and browsers do not run.
+
+    >>> data("names", ["</script>"])
+    '<script type="application/json" id="names">["\\\\u003c/script>"]</script>'
+    """
+    words = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    safe = words.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return f'<script type="application/json" id="{key}">{safe}</script>'
+
+
+def script(code: str) -> str:
+    """Code that runs; it must not come from data."""
+    return f"<script>{code.replace('</script', r'<' + chr(92) + '/script')}</script>"
+
+
+def policy(page: str) -> str:
+    """Security policy of a page: nothing from elsewhere, and of scripts only those that it holds now."""
+    codes = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in codes]
+    allowed = " ".join(f"'sha256-{code}'" for code in hashes) or "'none'"
     return (
-        f'<section>\n<h2>{_text(caption)}</h2>\n<div class="scroll table" tabindex="0">\n<table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n</section>"
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
-def _cell(value: Any) -> str:
-    """Four significant digits for fractions, yes and no for booleans, a dash for what is missing."""
-    if value is None or value is pd.NA or (isinstance(value, (float, np.floating)) and math.isnan(value)):
+def settings(values: Mapping[str, Any]) -> str:
+    """Nested settings as a list of terms; what belongs together stays together."""
+    items = []
+    for key, value in values.items():
+        shown = settings(value) if isinstance(value, Mapping) and value else f"{text(_plain(value))}"
+        items.append(f"<dt>{escape(str(key))}</dt><dd>{shown}</dd>")
+    return "<dl>" + "\n".join(items) + "</dl>"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    if value is None or value is pd.NA:
         return "–"
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, (int, float, np.number)):
-        return (f"{value}" if isinstance(value, (int, np.integer)) else f"{value:.4g}").replace("-", "−")
-    return escape(str(value))
-
-
-def _settings(content: Mapping[str, Any]) -> str:
-    rows = [f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in _flat(content)]
-    return "<dl>\n" + "\n".join(rows) + "\n</dl>" if rows else ""
-
-
-def _flat(content: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """Nested mappings as rows: `settings, starts` → `32`."""
-    rows: list[tuple[str, str]] = []
-    for key, value in content.items():
-        name = f"{above}, {key}" if above else str(key)
-        rows += _flat(value, name) if isinstance(value, Mapping) else [(name, str(value))]
-    return rows
+    if isinstance(value, Mapping):
+        return "none"
+    return str(value)
