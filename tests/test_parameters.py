@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 
 from multiscale.model.parameters import Block, ParameterTable, petab_id
 
@@ -39,7 +39,25 @@ def test_priors_are_the_densities_of_scipy_and_flat_ones_are_silent():
     low, high = (np.log(0.01) - np.log(0.3)), -np.log(0.3)
     expected = stats.norm.logpdf([-7.0, -12.5], [-8.0, -11.0], [3.0, 2.0]).sum()
     expected += stats.truncnorm.logpdf(np.log(0.8), low, high, loc=np.log(0.3), scale=1.0)
+    fraction = 1 + np.log(0.8) / -np.log(0.01)  # of the interval; the density is that of its logit
+    expected += np.log(-np.log(0.01) * fraction * (1 - fraction))
     assert float(parameters.log_prior(theta)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_density_of_a_bounded_parameter_integrates_to_one_over_its_logit():
+    parameters = ParameterTable([table()["loss"]])
+
+    def density(theta: float) -> float:
+        return float(parameters.log_prior(torch.tensor([[theta]], dtype=torch.float64)).exp())
+
+    assert integrate.quad(density, -40, 40)[0] == pytest.approx(1.0, rel=1e-8)
+
+
+def test_the_prior_sd_of_a_bounded_parameter_is_that_of_scipy():
+    low, high = (np.log(0.01) - np.log(0.3)), -np.log(0.3)
+    expected = stats.truncnorm.std(low, high)
+    np.testing.assert_allclose(table().prior_sd[:3], np.array([3.0, 2.0, expected]), rtol=1e-12)
+    assert np.isinf(table().prior_sd[3:]).all()
 
 
 def test_bounds_hold_for_any_theta():

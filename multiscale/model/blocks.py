@@ -92,6 +92,7 @@ def _translation_mean(problem: Problem) -> Block:
         width=np.array([1.0]),
         scale="ln",
         unit="copies per unit of transcript",
+        role="mean translation factor",
         notes=["assumed prior"],
     )
 
@@ -105,6 +106,7 @@ def _translation(problem: Problem) -> Block:
         sd=np.full(len(molecules), problem.priors.translation_sd),
         scale="ln",
         unit="fold of the mean translation factor",
+        role="translation factor",
         notes=["only its product with the scales of its instruments is determined by abundances"]
         * len(molecules),
     )
@@ -150,6 +152,8 @@ def _levels(problem: Problem) -> Block:
         width=width.ravel(),
         scale="ln",
         unit="fraction of transcripts",
+        role="transcript level",
+        per_context=True,
     )
 
 
@@ -177,6 +181,7 @@ def _supply(problem: Problem) -> Block | None:
         sd=np.full(len(labels), sd),
         scale="ln",
         unit="copies",
+        per_context=True,
     )
 
 
@@ -189,6 +194,7 @@ def _dispersion(term: CountTerm) -> Block:
         sd=np.full(count, assay.dispersion_ln_sd),
         width=np.full(count, 0.5),
         scale="ln",
+        role="dispersion",
     )
 
 
@@ -204,6 +210,8 @@ def _assay_blocks(problem: Problem) -> list[Block]:
                     labels=labels,
                     mean=np.full(len(labels), offset.mean),
                     sd=np.full(len(labels), offset.sd),
+                    scale="ln" if term.table.assay.scale.startswith("ln ") else "lin",
+                    unit="1" if term.table.assay.scale.startswith("ln ") else term.table.assay.scale,
                     role="calibration",
                 )
             )

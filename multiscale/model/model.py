@@ -88,7 +88,7 @@ class Model:
         self._energy = _GraphValues(problem, "energy", network.terms, self.device)
         self._term_counts = self.tensor(network.term_counts)
         self._loss = _GraphValues(problem, "loss", network.losses, self.device)
-        self._count_terms = [
+        self.count_terms = [
             (
                 term,
                 term.matrix.likelihood(list(problem.contexts.index)).to(self.device),
@@ -186,7 +186,7 @@ class Model:
         """Log density of every count assay, each (start,)."""
         return {
             term.name: likelihood(state.ln_level[:, :, index], state.values[f"{term.name} dispersion"]).sum(1)
-            for term, likelihood, index in self._count_terms
+            for term, likelihood, index in self.count_terms
         }
 
     def log_tables(self, state: State) -> dict[str, Tensor]:

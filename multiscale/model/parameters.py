@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import ndtr
+from scipy.stats import truncnorm
 from torch import Tensor
 
 __all__ = ["Block", "ParameterTable", "petab_id"]
@@ -52,6 +53,8 @@ class Block:
         role: what the parameters are, in one word, for tables.
         notes: one note per parameter (reference, assumption), or empty.
         ids: PEtab identifiers; default made from name and label.
+        per_context: whether the first axis of `shape` is the context, and the values of a context touch only
+            measurements of that context.
     """
 
     name: str
@@ -68,14 +71,28 @@ class Block:
     role: str = ""
     notes: Sequence[str] = ()
     ids: Sequence[str] = ()
+    per_context: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
+    def identifiers(self) -> list[str]:
+        """PEtab identifiers, one per parameter."""
+        return list(self.ids) or [petab_id(f"{self.name} {label}") for label in self.labels]
+
+    @property
     def bounded(self) -> bool:
         """Whether both bounds are finite (they are for all parameters of a block or for none)."""
         return self.lower is not None and self.upper is not None
+
+    def prior_sd(self) -> np.ndarray:
+        """Standard deviation of the prior on the block's scale, with its bounds."""
+        sd = np.asarray(self.sd, dtype=float)
+        if self.lower is None or self.upper is None:
+            return sd
+        mean = np.asarray(self.mean, dtype=float)
+        return truncnorm.std((self.lower - mean) / sd, (self.upper - mean) / sd, loc=mean, scale=sd)
 
     def start_center(self) -> np.ndarray:
         """Centre of the distribution of starts."""
@@ -104,7 +121,7 @@ class ParameterTable:
         self._width = self._joined(_internal_width(block) for block in blocks)
         self._mean = self._joined(block.mean for block in blocks)
         self._sd = self._joined(block.sd for block in blocks)
-        self._ln_normalisation = sum(_ln_normalisation(block) for block in blocks)
+        self._ln_normalisation = self._joined(_ln_normalisation(block) for block in blocks)
 
     def _joined(self, parts: Iterable[np.ndarray]) -> Tensor:
         flat = np.concatenate([np.asarray(part, dtype=float).ravel() for part in parts] or [np.zeros(0)])
@@ -132,6 +149,25 @@ class ParameterTable:
         """Where each block lies in `theta`."""
         ends = np.cumsum([len(block) for block in self.blocks])
         return {b.name: slice(int(end) - len(b), int(end)) for b, end in zip(self.blocks, ends, strict=True)}
+
+    @property
+    def identifiers(self) -> list[str]:
+        """PEtab identifiers of all parameters, in the order of `theta`."""
+        return [name for block in self.blocks for name in block.identifiers]
+
+    @property
+    def prior_sd(self) -> np.ndarray:
+        """Standard deviations of all priors on their blocks' scales, shape (parameter,)."""
+        return np.concatenate([block.prior_sd() for block in self.blocks])
+
+    def local(self) -> list[Tensor]:
+        """Positions of the parameters of contexts, per block, shape (context, parameter of one context)."""
+        where = self.slices()
+        return [
+            torch.arange(where[b.name].start, where[b.name].stop, device=self.device).reshape(b.shape[0], -1)
+            for b in self.blocks
+            if b.per_context
+        ]
 
     def sample(self, starts: int, generator: torch.Generator, spread: float = 1.0) -> Tensor:
         """Draw starting points.
@@ -162,9 +198,30 @@ class ParameterTable:
         }
 
     def log_prior(self, theta: Tensor) -> Tensor:
-        """Log density of the (truncated) normal priors including normalisation, shape (start,)."""
+        """Log density of the (truncated) normal priors including normalisation, shape (start,).
+
+        A bounded parameter has the density of its logit, ln(v − lower) − ln(upper − v): that has its maximum
+        inside the bounds and a width there, whatever the data say.
+        """
+        return self.log_priors(theta).sum(1)
+
+    def log_priors(self, theta: Tensor) -> Tensor:
+        """Log density of every prior, see `log_prior`; zero for flat ones, shape (start, parameter)."""
         z = (self.flat(theta) - self._mean) / self._sd
-        return -0.5 * (z * z).sum(1) + self._ln_normalisation
+        return -0.5 * z * z + self._ln_normalisation + self._ln_jacobian(theta)
+
+    def prior_precision(self, theta: Tensor) -> Tensor:
+        """Second derivatives of −log prior by theta, which has no mixed ones, at one start, (parameter,)."""
+        leaf = theta.detach().clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(-self.log_prior(leaf).sum(), leaf, create_graph=True)
+        (curvature,) = torch.autograd.grad(gradient.sum(), leaf)
+        return curvature[0]
+
+    def _ln_jacobian(self, theta: Tensor) -> Tensor:
+        """ln dv/d logit of bounded values, zero for others, shape (start, parameter)."""
+        internal = self._center + self._width * theta
+        parts = [_ln_slope(block, internal[:, where]) for block, where in self._located()]
+        return torch.cat(parts, dim=1) if parts else internal
 
     def pack(self, values: Mapping[str, np.ndarray]) -> Tensor:
         """Inverse of `unpack` for one start: values on the blocks' scales, shape (1, parameter)."""
@@ -175,7 +232,7 @@ class ParameterTable:
         return ((internal - self._center) / self._width)[None]
 
     def frame(self, theta: Tensor | None = None) -> pd.DataFrame:
-        """PEtab parameter table, with the values of one start (shape (parameter,)) as `estimate_value`."""
+        """PEtab parameter table, with the values of one start (shape (parameter,)) as `nominalValue`."""
         values = None if theta is None else self.flat(theta[None])[0].detach().cpu().numpy()
         tables = [
             _frame(block, None if values is None else values[where]) for block, where in self._located()
@@ -187,15 +244,16 @@ class ParameterTable:
         return [(block, where[block.name]) for block in self.blocks]
 
 
-def _ln_normalisation(block: Block) -> float:
-    """Sum over the block of the ln of the priors' normalising constants; flat priors have none."""
-    finite = np.isfinite(block.sd)
-    sd, mean = np.asarray(block.sd, dtype=float)[finite], np.asarray(block.mean, dtype=float)[finite]
-    total = -float((np.log(sd) + 0.5 * math.log(2 * math.pi)).sum())
-    if block.lower is None or block.upper is None:
-        return total
-    mass = ndtr((block.upper[finite] - mean) / sd) - ndtr((block.lower[finite] - mean) / sd)
-    return total - float(np.log(mass).sum())
+def _ln_normalisation(block: Block) -> np.ndarray:
+    """ln of the normalising constant of every prior of a block; flat priors have none."""
+    sd, mean = np.asarray(block.sd, dtype=float), np.asarray(block.mean, dtype=float)
+    finite = np.isfinite(sd)
+    constant = np.zeros(len(sd))
+    constant[finite] = -np.log(sd[finite]) - 0.5 * math.log(2 * math.pi)
+    if block.lower is not None and block.upper is not None:
+        mass = ndtr((block.upper - mean) / sd) - ndtr((block.lower - mean) / sd)
+        constant[finite] -= np.log(mass[finite])
+    return constant
 
 
 def _internal_width(block: Block) -> np.ndarray:
@@ -222,14 +280,24 @@ def _bounded(block: Block, internal: Tensor) -> Tensor:
     return lower + (upper - lower) * torch.sigmoid(internal)
 
 
+def _ln_slope(block: Block, internal: Tensor) -> Tensor:
+    """ln of the derivative of bounded values by their logit: ln (upper − lower) σ (1 − σ)."""
+    if block.lower is None or block.upper is None:
+        return torch.zeros_like(internal)
+    width = torch.as_tensor(block.upper - block.lower, dtype=internal.dtype, device=internal.device)
+    sigmoid = torch.nn.functional.logsigmoid
+    return width.log() + sigmoid(internal) + sigmoid(-internal)
+
+
 def _frame(block: Block, values: np.ndarray | None) -> pd.DataFrame:
     linear = np.exp if block.scale == "ln" else np.asarray
     infinite = np.full(len(block), np.inf)
     lower = -infinite if block.lower is None else block.lower
     upper = infinite if block.upper is None else block.upper
+    mean, sd = (np.asarray(part, dtype=float).tolist() for part in (block.mean, block.sd))
     frame = pd.DataFrame(
         {
-            "parameterId": list(block.ids) or [petab_id(f"{block.name} {label}") for label in block.labels],
+            "parameterId": block.identifiers,
             "parameterName": [f"{block.name} {label}".strip() for label in block.labels],
             "parameterScale": _SCALES[block.scale],
             "lowerBound": linear(lower),
@@ -237,9 +305,7 @@ def _frame(block: Block, values: np.ndarray | None) -> pd.DataFrame:
             "nominalValue": linear(np.asarray(block.mean if values is None else values, dtype=float)),
             "estimate": 1,
             "objectivePriorType": "parameterScaleNormal",
-            "objectivePriorParameters": [
-                f"{m:.6g};{s:.6g}" for m, s in zip(block.mean, block.sd, strict=True)
-            ],
+            "objectivePriorParameters": [f"{m!r};{s!r}" for m, s in zip(mean, sd, strict=True)],
             "unit": block.unit,
             "role": block.role or block.name,
             "note": list(block.notes) or [""] * len(block),
