@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from multiscale.errors import GraphError, MultiscaleError
+from multiscale.config import Config
+from multiscale.errors import ConfigError, GraphError, MultiscaleError
 from multiscale.version import __version__
 
 __all__ = ["app", "main"]
@@ -29,11 +30,25 @@ data_app = typer.Typer(no_args_is_help=True, help="List and verify data sets tha
 app.add_typer(graph_app, name="graph")
 app.add_typer(data_app, name="data")
 
+EXPORTS = "graphml, cx2, sif, tsv (parameters), cyjs, safetensors (HeteroData), h5ad, h5mu"
 DEMO = "pbmc_complexes/config.toml"
 
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Rewirings = Annotated[
+    int | None,
+    typer.Option(
+        "--controls", min=0, help="Number of rewired graphs (default: as in CONFIG), also for a finished run."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=0, help="Processes for the controls; 0 = one per core (default: as in CONFIG)."
+    ),
+]
 
 
 def main() -> None:
@@ -67,21 +82,49 @@ def version(
 
 @app.command()
 def fit(
-    config: Annotated[Path, typer.Argument(help="TOML file of the fit.")],
-    out: Out,
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file of the fit; with --resume also the folder of a run.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped, or add controls to it.")
+    ] = False,
+    controls: Rewirings = None,
+    workers: Workers = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Fit all measurements jointly and write network, tables and report."""
-    _run(config, out, overwrite, as_json)
+    toml, folder = _toml_and_folder(config, out, resume)
+    _run(toml, folder, controls, workers, resume, overwrite, as_json)
+
+
+def _toml_and_folder(config: Path | None, out: Path | None, resume: bool) -> tuple[Path | None, Path]:
+    """Tell the TOML file of a fit from the folder of a run, whose settings are in it."""
+    if config is not None and not config.is_dir():
+        if out is None:
+            raise ConfigError("`--out` is missing; give the folder to write.")
+        return config, out
+    folder = config or out
+    if folder is None or not resume:
+        where = f"{folder}: is a folder" if config else "CONFIG is missing"
+        raise ConfigError(f"{where}; give the TOML file of a fit, or a run's folder with --resume.")
+    if out not in (None, folder):
+        raise ConfigError(f"`--out` = {out} is not the run to go on with, {folder}; leave it away.")
+    return None, folder
 
 
 @app.command()
-def demo(out: Out = Path("runs/demo"), overwrite: Overwrite = False, as_json: Json = False) -> None:
+def demo(
+    out: Out = Path("runs/demo"),
+    controls: Annotated[int, typer.Option("--controls", min=0, help="Number of rewired graphs.")] = 10,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
     """Fit the complexes of blood cells to transcripts, proteomes and affinities that ship with multiscale."""
     from multiscale.content import find
 
-    _run(find("experiments", DEMO), out, overwrite, as_json)
+    _run(find("experiments", DEMO), out, controls, None, False, overwrite, as_json)
 
 
 class _Echo(logging.Handler):
@@ -92,16 +135,40 @@ class _Echo(logging.Handler):
         typer.echo(self.format(record), err=True)
 
 
-def _run(path: Path, out: Path, overwrite: bool, as_json: bool) -> None:
+def _listen(level: int) -> None:
+    """Show what the library logs from a level on."""
+    log = logging.getLogger("multiscale")
+    log.setLevel(level)
+    log.handlers = [_Echo()]
+
+
+def _run(
+    toml: Path | None,
+    out: Path,
+    controls: int | None,
+    workers: int | None,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Fit, and say where a fit that was interrupted can go on."""
     from multiscale.config import read_config
 
-    log = logging.getLogger("multiscale")
-    log.setLevel(logging.INFO)
-    log.handlers = [_Echo()]
-    config = read_config(path)
-    from multiscale.fit import run
+    _listen(logging.INFO)
+    if toml is not None:
+        config = read_config(toml)
+        from multiscale.runs.run import run
+    else:
+        from multiscale.runs.folder import config_of
+        from multiscale.runs.run import run
 
-    summary = run(config, out, overwrite=overwrite)
+        config = config_of(out)
+    config = _with_controls(config, controls, workers)
+    try:
+        summary = run(config, out, resume=resume, overwrite=overwrite)
+    except KeyboardInterrupt:
+        _fail(_interrupted(out), 130)
+        return
     if as_json:
         from multiscale.formats.document import to_json
 
@@ -109,6 +176,66 @@ def _run(path: Path, out: Path, overwrite: bool, as_json: bool) -> None:
         return
     typer.echo(summary["headline"])
     typer.echo(f"Report: {out / 'report.html'} ({summary['seconds']} s)")
+
+
+def _with_controls(config: Config, rewirings: int | None, workers: int | None) -> Config:
+    """Take numbers of the command line in place of those of the file."""
+    if rewirings and config.holdout is None:
+        raise ConfigError("`--controls` needs a section [holdout] that says what is predicted; add one.")
+    given = {"rewirings": rewirings, "workers": workers}
+    stated = {name: value for name, value in given.items() if value is not None}
+    return config.model_copy(update={"controls": config.controls.model_copy(update=stated)})
+
+
+def _interrupted(out: Path) -> str:
+    from multiscale.runs.folder import CHECKPOINT, is_run
+
+    if not is_run(out):
+        return "interrupted; nothing was written."
+    return (
+        f"interrupted; finished stages are kept in {out / CHECKPOINT}: `multiscale fit --resume {out}` goes "
+        "on where it was."
+    )
+
+
+@app.command()
+def report(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write (default: RUN/report.html).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report page of a run anew, from its tables."""
+    from multiscale.report import page
+    from multiscale.runs.store import read_run
+
+    path = out or run / "report.html"
+    page.write(read_run(run), path)
+    _say_files([path], as_json)
+
+
+@app.command()
+def export(
+    run: Run,
+    formats: Annotated[
+        list[str], typer.Option("--format", help=f"Format, or several with commas between: {EXPORTS}.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write (default: RUN/export).")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write the network and the results of a run in other formats, without fitting again."""
+    from multiscale.runs.store import export_run
+
+    _listen(logging.WARNING)
+    names = [name.strip().lower() for given in formats for name in given.split(",")]
+    _say_files(export_run(run, names, out, overwrite), as_json)
+
+
+def _say_files(files: list[Path], as_json: bool) -> None:
+    names = [str(file) for file in files]
+    typer.echo(json.dumps({"files": names}, indent=2) if as_json else "\n".join(names))
 
 
 @app.command("config")

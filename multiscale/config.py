@@ -10,7 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multiscale.errors import ConfigError, nearest
 
-__all__ = ["Config", "Controls", "DataSection", "Fit", "Holdout", "TableSection", "read_config"]
+__all__ = [
+    "Config",
+    "Controls",
+    "DataSection",
+    "Fit",
+    "Holdout",
+    "TableSection",
+    "Uncertainty",
+    "read_config",
+]
 
 FORMAT_VERSION = 1
 
@@ -78,11 +87,33 @@ class Holdout(_Section):
 class Controls(_Section):
     """Controls on the same split and budget: `[controls]`."""
 
-    rewirings: int = Field(default=5, ge=0, description="number of degree-preserving rewirings of the graph")
+    rewirings: int = Field(
+        default=100,
+        ge=0,
+        le=100_000,
+        description="number of degree-preserving rewirings of the graph; more can be added to a finished run",
+    )
+    workers: int = Field(
+        default=0, ge=0, description="processes that share the controls; 0 = one per core; changes no result"
+    )
+
+
+class Uncertainty(_Section):
+    """How sure the fit is: `[uncertainty]`. All intervals are 90 % intervals."""
+
+    draws: int = Field(
+        default=1000, ge=0, description="draws from the posterior that intervals rest on; 0 = no intervals"
+    )
+    profiles: list[str] = Field(
+        default=[], description="parameters (parameterId) whose profile likelihood is computed"
+    )
+    audit: bool = Field(
+        default=True, description="whether every assay is left out once, to see what it determined"
+    )
 
 
 class Config(_Section):
-    """A fit: graph, data, fit, what is held out, controls."""
+    """A fit: graph, data, fit, what is held out, controls, uncertainty."""
 
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
     title: str = ""
@@ -94,6 +125,7 @@ class Config(_Section):
     fit: Fit = Field(default_factory=Fit)
     holdout: Holdout | None = None
     controls: Controls = Field(default_factory=Controls)
+    uncertainty: Uncertainty = Field(default_factory=Uncertainty)
 
 
 def read_config(path: str | Path) -> Config:

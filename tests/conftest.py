@@ -150,3 +150,46 @@ def small_problem(small_graph, small_adata, small_tables):
         ms.read_measurements(small_tables["affinities"], assay=ms.assays.Affinity(), name="affinities")
     )
     return ms.Problem(small_graph, data)
+
+
+@pytest.fixture
+def project(tmp_path: Path, small_graph, small_adata, small_tables) -> Path:
+    """A folder with a complete small project; its fit.toml can be altered by the test."""
+    from multiscale.graph import write_graph
+
+    write_graph(small_graph, tmp_path / "net")
+    small_adata.write_h5ad(tmp_path / "cells.h5ad")
+    (tmp_path / "fit.toml").write_text(SMALL_FIT)
+    return tmp_path
+
+
+SMALL_FIT = """
+graph = "net"
+[data]
+anndata = "cells.h5ad"
+groupby = "kind"
+pairs = true
+[data.assays.rna]
+type = "counts"
+[data.tables.proteome]
+path = "copies.tsv"
+assay = "copies"
+[data.tables.affinities]
+path = "affinities.tsv"
+assay = "affinity"
+[fit]
+starts = 3
+seed = 1
+adam_steps = 20
+max_steps = 60
+[uncertainty]
+draws = 0
+audit = false
+[holdout]
+table = "proteome"
+folds = 2
+starts = 1
+[controls]
+rewirings = 1
+workers = 1
+"""

@@ -30,6 +30,7 @@ ROOMS = [
         "formats",
         "report",
         "fit",
+        "runs",
     ),
     "cli",
 ]

@@ -1,5 +1,6 @@
 """The command line: every mistake is one line, exit code 2, and nothing on disk."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -24,45 +25,6 @@ def command(monkeypatch, capsys, tmp_path):
         return int(ended.value.code or 0), out, err
 
     return run
-
-
-@pytest.fixture
-def project(tmp_path, small_graph, small_adata, small_tables) -> Path:
-    """A folder with a complete small project; its fit.toml can be altered by the test."""
-    from multiscale.graph import write_graph
-
-    write_graph(small_graph, tmp_path / "net")
-    small_adata.write_h5ad(tmp_path / "cells.h5ad")
-    (tmp_path / "fit.toml").write_text(CONFIG)
-    return tmp_path
-
-
-CONFIG = """
-graph = "net"
-[data]
-anndata = "cells.h5ad"
-groupby = "kind"
-pairs = true
-[data.assays.rna]
-type = "counts"
-[data.tables.proteome]
-path = "copies.tsv"
-assay = "copies"
-[data.tables.affinities]
-path = "affinities.tsv"
-assay = "affinity"
-[fit]
-starts = 3
-seed = 1
-adam_steps = 20
-max_steps = 60
-[holdout]
-table = "proteome"
-folds = 2
-starts = 1
-[controls]
-rewirings = 1
-"""
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -203,7 +165,8 @@ def test_a_fit_writes_every_table_and_says_whether_the_graph_helped(command, pro
 def test_paths_in_the_toml_are_relative_to_it(command, project: Path, monkeypatch):
     (project / "elsewhere").mkdir()
     monkeypatch.chdir(project / "elsewhere")
-    edit(project / "fit.toml", CONFIG[CONFIG.index("[holdout]") :], "")
+    text = (project / "fit.toml").read_text()
+    (project / "fit.toml").write_text(text[: text.index("[holdout]")])
     code, _, err = command("fit", "../fit.toml", "--out", "out")
     assert code == 0, err
     assert (project / "elsewhere" / "out" / "report.html").is_file()
@@ -253,3 +216,119 @@ def test_config_schema_is_json(command):
     code, out, _ = command("config", "--schema")
     assert code == 0
     assert "holdout" in json.loads(out)["properties"]
+
+
+UNFINISHED = '{"format_version": 1, "key": {}, "config": {"graph": "net", "data": {"anndata": "cells.h5ad"}}}'
+
+
+def begun(folder: Path, finished: bool = False) -> None:
+    """A folder in which a run was begun."""
+    (folder / "out" / "checkpoint").mkdir(parents=True)
+    (folder / "out" / "checkpoint" / "run.json").write_text(UNFINISHED)
+    if finished:
+        (folder / "out" / "checkpoint" / "outputs.safetensors").write_bytes(b"")
+
+
+FIT = ("fit", "fit.toml", "--out", "out")
+WRONG = {
+    "unfinished run": (begun, FIT, ["an unfinished run", "--resume", "--overwrite"]),
+    "finished run": (lambda folder: begun(folder, True), FIT, ["a finished run", "--resume"]),
+    "resume and overwrite": (begun, (*FIT, "--resume", "--overwrite"), ["give one of them"]),
+    "resume of another run": (
+        begun,
+        (*FIT, "--resume"),
+        ["begun with something else", "`fit.starts` was None, is 3"],
+    ),
+    "resume of something else": (full_folder, (*FIT, "--resume"), ["holds files but no run"]),
+    "nothing to resume": (None, ("fit", "--resume", "net"), ["net", "holds no run"]),
+    "run without --resume": (begun, ("fit", "out"), ["is a folder", "--resume"]),
+    "neither CONFIG nor RUN": (None, ("fit",), ["CONFIG is missing"]),
+    "no --out": (None, ("fit", "fit.toml"), ["`--out` is missing"]),
+    "two runs": (begun, ("fit", "out", "--resume", "--out", "other"), ["`--out` = other"]),
+    "controls of nothing": (
+        config_edit('[holdout]\ntable = "proteome"\nfolds = 2\nstarts = 1\n', ""),
+        (*FIT, "--controls", "3"),
+        ["[holdout]"],
+    ),
+    "export of an unfinished run": (
+        begun,
+        ("export", "out", "--format", "sif"),
+        ["network.graphml", "--resume"],
+    ),
+    "export of no run": (None, ("export", "net", "--format", "sif"), ["give the folder of a run"]),
+    "unknown format": (begun, ("export", "out", "--format", "graphm"), ["did you mean `graphml`", "`h5mu`"]),
+    "report of an unfinished run": (begun, ("report", "out"), ["metrics.json", "`fit --resume out`"]),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_with_runs_is_one_line_and_changes_no_file(mistake: str, command, project: Path):
+    spoil, arguments, words = WRONG[mistake]
+    if spoil is not None:
+        spoil(project)
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    code, out, err = command(*arguments)
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert last.startswith("multiscale: "), err
+    assert "Traceback" not in err
+    assert all(word in last for word in words), err
+    assert out == ""
+    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and path.name != "lock"}
+    assert after == before
+
+
+RUN = importlib.import_module("multiscale.runs.run")  # the package has a function of this name
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_fit_says_how_to_go_on_and_goes_on(command, project: Path, monkeypatch):
+    with monkeypatch.context() as stopped:
+        stopped.setattr(RUN, "complete", interrupted)
+        code, _, err = command(*FIT)
+    assert code == 130
+    assert "`multiscale fit --resume out` goes on" in err
+    assert [path.name for path in (project / "out").iterdir()] == ["checkpoint"]
+    assert command("fit", "--resume", "out", "--controls", "0")[0] == 0
+    assert (project / "out" / "report.html").is_file()
+
+
+def test_an_interrupt_before_anything_was_kept_says_that_nothing_was_written(
+    command, project: Path, monkeypatch
+):
+    monkeypatch.setattr(RUN, "problem_from_config", interrupted)
+    code, _, err = command(*FIT)
+    assert (code, "nothing was written" in err, (project / "out").exists()) == (130, True, False)
+
+
+def test_a_run_is_exported_and_reported_again_from_its_folder_alone(command, project: Path):
+    assert command(*FIT)[0] == 0
+    for name in ("fit.toml", "cells.h5ad", "copies.tsv", "affinities.tsv"):
+        (project / name).unlink()
+    code, out, err = command("export", "out", "--format", "graphml,cx2", "--format", "sif,h5ad", "--json")
+    assert code == 0, err
+    files = json.loads(out)["files"]
+    assert [Path(name).name for name in files] == [
+        "network.graphml",
+        "network.cx2",
+        "network.sif",
+        "results.h5ad",
+    ]
+    assert all((project / name).is_file() for name in files)
+    code, _, err = command("export", "out", "--format", "cx2")
+    assert (code, "--overwrite" in err) == (2, True)
+    assert command("export", "out", "--format", "cx2", "--overwrite")[0] == 0
+    page = (project / "out" / "report.html").read_bytes()
+    assert command("report", "out", "--out", "again.html")[0] == 0
+    assert (project / "again.html").read_bytes() == page
+    assert command("fit", "--resume", "out")[0] == 2  # the data are gone
+
+
+def test_every_export_format_is_named_in_the_help():
+    from multiscale.cli import EXPORTS
+    from multiscale.runs.store import export_formats
+
+    assert {part.split(" ")[0] for part in EXPORTS.split(", ")} == set(export_formats())

@@ -92,7 +92,8 @@ def test_parameters_are_a_petab_table_with_unique_identifiers(result: ms.Result)
 
 def test_what_is_not_determined_is_said(result: ms.Result):
     text = " ".join(result.undetermined())
-    assert "only the product of a molecule's translation factor and the scale" in text
+    assert "Only the ratio of two values of translation factor is determined" in text
+    assert "`A with B`" in text
     assert "L2" in text
 
 

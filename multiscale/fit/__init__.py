@@ -1,4 +1,4 @@
-"""Fitting, judging and reporting: objective, optimisers, controls, results."""
+"""Fitting and judging: objective, optimisers, uncertainty, controls, results."""
 
 import sys
 from types import ModuleType
@@ -8,7 +8,6 @@ from multiscale.fit.api import fit
 from multiscale.fit.holdout import Evaluation, Settings, cross_validate, paired_bootstrap
 from multiscale.fit.optimise import Optimum
 from multiscale.fit.result import Result
-from multiscale.fit.run import problem_from_config, run
 
 __all__ = [
     "Evaluation",
@@ -18,8 +17,6 @@ __all__ = [
     "cross_validate",
     "fit",
     "paired_bootstrap",
-    "problem_from_config",
-    "run",
 ]
 
 

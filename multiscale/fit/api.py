@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multiscale.errors import DataError
-from multiscale.fit.result import Result
+from multiscale.fit.result import DRAWS, Result
 from multiscale.fit.train import train
 from multiscale.model import Problem
 
@@ -19,6 +19,7 @@ def fit(
     threads: int = 1,
     adam_steps: int = 100,
     max_steps: int = 300,
+    draws: int = DRAWS,
     progress: bool = True,
 ) -> Result:
     """Fit all measurements of a problem jointly: maximum a posteriori from many starts in one batch.
@@ -30,7 +31,8 @@ def fit(
         accelerator: `auto` (GPU if there is one), `cpu` or `gpu`.
         threads: CPU threads of PyTorch; more than one pays only for thousands of cells or molecules.
         adam_steps: steps of Adam before the quasi-Newton method.
-        max_steps: most quasi-Newton steps per start.
+        max_steps: most quasi-Newton steps per start; the best start is then finished by Newton's method.
+        draws: draws of the posterior for the intervals of what follows from the parameters; 0 for none.
         progress: show a progress bar on a terminal.
 
     Returns:
@@ -44,6 +46,7 @@ def fit(
         ("threads", threads, 1),
         ("adam_steps", adam_steps, 0),
         ("max_steps", max_steps, 0),
+        ("draws", draws, 0),
     ):
         if value < least:
             raise DataError(f"`{name}` must be at least {least}; got {value}.")
@@ -67,6 +70,7 @@ def fit(
         "seed": seed,
         "adam_steps": adam_steps,
         "max_steps": max_steps,
+        "draws": draws,
         "device": str(model.device),
         "threads": threads,
     }

@@ -2,84 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from multiscale.errors import DataError, nearest
 from multiscale.fit.baselines import BASELINES, predict_held_out
-from multiscale.fit.train import limit_threads, train
+from multiscale.fit.checkpoint import Checkpoint, Saved
+from multiscale.fit.curvature import minimise
+from multiscale.fit.evaluation import Evaluation, Settings, paired_bootstrap, rmse
+from multiscale.fit.laplace import laplace
+from multiscale.fit.objective import Posterior
+from multiscale.fit.propagate import propagate_table
+from multiscale.fit.tasks import Task, complete
+from multiscale.fit.train import limit_threads, summary, train
 from multiscale.graph import Graph, rewire, without_complexes
-from multiscale.model import Problem
+from multiscale.model import Model, Problem
 from multiscale.model.blocks import smoothed_levels
 from multiscale.model.terms import PROCESS_READOUTS, TableTerm
 
-__all__ = ["Evaluation", "Settings", "cross_validate", "paired_bootstrap", "rmse"]
+__all__ = [
+    "Evaluation",
+    "Settings",
+    "Split",
+    "cross_validate",
+    "paired_bootstrap",
+    "rmse",
+    "subunit_digest",
+]
 
 log = logging.getLogger("multiscale")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Budget that the model and every control get per fold.
-
-    Args:
-        folds: number of folds.
-        starts: starting points per fold.
-        seed: of folds and starting points.
-        adam_steps: steps of Adam.
-        max_steps: most quasi-Newton steps.
-        accelerator: `auto`, `cpu` or `gpu`.
-        threads: CPU threads of PyTorch.
-    """
-
-    folds: int = 5
-    starts: int = 2
-    seed: int = 0
-    adam_steps: int = 60
-    max_steps: int = 300
-    accelerator: str = "auto"
-    threads: int = 1
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Predictions of held-out entries.
-
-    Args:
-        unit: columns whose combinations are held out together.
-        table: one row per exactly measured entry: fold, context, molecule, measured, touched_by_graph
-            (whether the molecule's total depends on its partners), then one column per model, on the assay's
-            scale.
-        rewired: root mean square errors of rewired graphs on the touched entries.
-        scale: unit of the measured and predicted values.
-    """
-
-    unit: tuple[str, ...]
-    table: pd.DataFrame
-    rewired: list[float]
-    scale: str = ""
-
-    @property
-    def models(self) -> list[str]:
-        """Names of the models compared."""
-        return ["fitted", "no_graph", *BASELINES]
-
-    def scores(self) -> pd.DataFrame:
-        """Root mean square error of every model on touched and on all entries."""
-        touched = self.table[self.table["touched_by_graph"]]
-        rows = {name: [rmse(touched, name), rmse(self.table, name)] for name in self.models}
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["touched", "all"])
-
-
-def rmse(table: pd.DataFrame, model: str) -> float:
-    """Root mean square error of one model; NaN for an empty table."""
-    error = table[model] - table["measured"]
-    return float(np.sqrt((error**2).mean())) if len(table) else float("nan")
+ENDS = ("lower", "upper")
 
 
 def cross_validate(
@@ -89,6 +50,9 @@ def cross_validate(
     settings: Settings,
     rewirings: int = 0,
     progress: bool = True,
+    *,
+    workers: int = 1,
+    checkpoint: Checkpoint | None = None,
 ) -> Evaluation:
     """Predict every entry of a table from fits that did not see its unit.
 
@@ -100,74 +64,143 @@ def cross_validate(
         settings: budget, the same for the model and its controls.
         rewirings: number of degree-preserving rewirings that are evaluated too.
         progress: whether to show progress bars.
+        workers: processes that share the model and its controls; their number changes no bit, see `complete`.
+        checkpoint: keeps finished pieces, None in memory only; it must not hold those of another problem.
 
     Raises:
         DataError: there is no such table, or fewer units than folds.
     """
-    term = _term(problem, table)
-    fold = _folds(term, unit, settings)
-    drop = _process_tables(problem)
-    bare = problem.with_graph(without_complexes(problem.graph), drop=drop)
-    predictions = {
-        "fitted": _predict(problem, table, fold, settings, "held out", progress),
-        "no_graph": _predict(bare, table, fold, settings, "held out, no graph", progress),
-    }
-    level = _levels(problem, term)
-    with limit_threads(settings.threads):
-        predictions |= {
-            name: predict_held_out(baseline, term.entries, level, fold, settings.seed)
-            for name, baseline in BASELINES.items()
-        }
-    result = _table(problem, term, fold, predictions)
-    rewired = [
-        _rewired_error(problem, table, fold, settings, result, k, rewirings, drop, progress)
-        for k in range(rewirings)
-    ]
-    return Evaluation(unit=tuple(unit), table=result, rewired=rewired, scale=term.table.assay.scale)
+    split = Split(problem, table, tuple(unit), settings, rewirings)
+    return split.evaluation(complete(split.tasks(), checkpoint, workers, progress, "held out"))
 
 
-def paired_bootstrap(
-    table: pd.DataFrame, model: str, other: str, by: str = "molecule", draws: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Difference of root mean square errors, `model` − `other`; 95 % interval over resampled molecules.
+@dataclass(frozen=True)
+class Split:
+    """One way of holding out, and the pieces of work that judging it takes.
 
     Args:
-        table: held-out predictions.
-        model: column.
-        other: column it is compared with, on the same rows.
-        by: column whose values are resampled.
-        draws: number of resamples.
-        seed: of the resamples.
+        problem: the full problem.
+        table: name of the table.
+        unit: columns whose combinations are held out together.
+        settings: budget of the model and of every control.
+        rewirings: number of degree-preserving rewirings.
+        name: begins the names of the pieces.
 
-    Returns:
-        difference, lower and upper end; negative means that `model` is better.
+    Raises:
+        DataError: there is no such table, or fewer units than folds.
     """
-    squares = [(table[name] - table["measured"]) ** 2 for name in (model, other)]
-    sums = pd.concat([*squares, squares[0] * 0 + 1], axis=1).groupby(table[by].to_numpy()).sum().to_numpy()
-    picks = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
-    a, b, n = sums[picks].sum(1).T
-    difference = np.sqrt(a / n) - np.sqrt(b / n)
-    lower, upper = np.quantile(difference, [0.025, 0.975])
-    return rmse(table, model) - rmse(table, other), float(lower), float(upper)
 
+    problem: Problem
+    table: str
+    unit: tuple[str, ...]
+    settings: Settings
+    rewirings: int = 0
+    name: str = "heldout"
 
-def _term(problem: Problem, table: str) -> TableTerm:
-    terms = {term.name: term for term in problem.tables}
-    if table not in terms:
-        raise DataError(f"`holdout.table`: no table `{table}`; {nearest(table, terms)}")
-    return terms[table]
+    def __post_init__(self) -> None:
+        """Check table and folds before anything is computed."""
+        _ = self.fold
 
+    @cached_property
+    def term(self) -> TableTerm:
+        """The table joined to the graph."""
+        terms = {term.name: term for term in self.problem.tables}
+        if self.table not in terms:
+            raise DataError(f"`holdout.table`: no table `{self.table}`; {nearest(self.table, terms)}")
+        return terms[self.table]
 
-def _folds(term: TableTerm, unit: Sequence[str], settings: Settings) -> np.ndarray:
-    """Assign whole units to folds at random, as evenly as possible."""
-    group = term.entries.groupby(list(unit), sort=True).ngroup().to_numpy()
-    count = group.max() + 1
-    if count < settings.folds:
-        raise DataError(
-            f"`holdout.folds` is {settings.folds}, but `{term.name}` has only {count} units to hold out."
+    @cached_property
+    def fold(self) -> np.ndarray:
+        """Fold of every entry: whole units at random, as evenly as possible, shape (entry,)."""
+        group = self.term.entries.groupby(list(self.unit), sort=True).ngroup().to_numpy()
+        count, folds = group.max() + 1, self.settings.folds
+        if count < folds:
+            raise DataError(
+                f"`holdout.folds` is {folds}, but `{self.table}` has only {count} units to hold out."
+            )
+        order = np.random.default_rng(self.settings.seed).permutation(count)
+        return (order % folds)[group]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the rewirings."""
+        return [self.settings.seed + 1 + k for k in range(self.rewirings)]
+
+    def tasks(self) -> list[Task]:
+        """The model and its controls: each predicts all entries out of fold."""
+        what = (self.problem, self.table, self.fold, self.settings)
+        rewired = [
+            Task(f"{self.name}.rewiring-{k}", _predict_rewired, (*what, seed))
+            for k, seed in enumerate(self.seeds, start=1)
+        ]
+        return [
+            Task(f"{self.name}.fitted", _predict, (*what, self.settings.draws)),
+            Task(f"{self.name}.no_graph", _predict_without_graph, what),
+            *rewired,
+        ]
+
+    def evaluation(self, done: Mapping[str, Saved]) -> Evaluation:
+        """Errors of the model, its controls and simple baselines.
+
+        Args:
+            done: results of `tasks`, and maybe others, by name.
+        """
+        models = {name: done[f"{self.name}.{name}"].arrays["predicted"] for name in ("fitted", "no_graph")}
+        ends = done[f"{self.name}.fitted"].arrays
+        models |= {name: ends[name] for name in ENDS if name in ends}
+        table = self._entries(models | self._baselines())
+        rewired = [done[f"{self.name}.rewiring-{k + 1}"] for k in range(self.rewirings)]
+        distinct = len({saved.meta["graph"] for saved in rewired} - {subunit_digest(self.problem.graph)})
+        if distinct < self.rewirings:
+            log.warning(
+                "%s: only %d of %d rewirings are graphs that differ from the real one and from each other.",
+                self.name,
+                distinct,
+                self.rewirings,
+            )
+        return Evaluation(
+            unit=self.unit,
+            table=table,
+            rewired=[self._error(table, saved.arrays["predicted"]) for saved in rewired],
+            scale=self.term.table.assay.scale,
+            seeds=self.seeds,
+            distinct_rewirings=distinct,
         )
-    order = np.random.default_rng(settings.seed).permutation(count)
-    return (order % settings.folds)[group]
+
+    def _baselines(self) -> dict[str, np.ndarray]:
+        level = _levels(self.problem, self.term)
+        with limit_threads(self.settings.threads):
+            return {
+                name: predict_held_out(baseline, self.term.entries, level, self.fold, self.settings.seed)
+                for name, baseline in BASELINES.items()
+            }
+
+    @property
+    def _exact(self) -> np.ndarray:
+        """Which entries are values, not bounds."""
+        return (self.term.entries["censoring"] == 0).to_numpy()
+
+    def _entries(self, predictions: dict[str, np.ndarray]) -> pd.DataFrame:
+        """One row per exactly measured entry, see `Evaluation`."""
+        entries = self.term.entries
+        table = pd.DataFrame(
+            {
+                "fold": self.fold,
+                "context": entries["context"],
+                "molecule": entries["target"],
+                "measured": entries["y"],
+                "touched_by_graph": entries["target"].isin(self.problem.network.influenced),
+                **predictions,
+            }
+        )
+        for column in ("population", "id"):
+            if column in entries:
+                table[column] = entries[column]
+        return table[self._exact].reset_index(drop=True)
+
+    def _error(self, table: pd.DataFrame, predicted: np.ndarray) -> float:
+        """Error of a rewired graph on the entries that the real graph touches."""
+        return rmse(table.assign(rewired=predicted[self._exact])[table["touched_by_graph"]], "rewired")
 
 
 def _process_tables(problem: Problem) -> tuple[str, ...]:
@@ -175,12 +208,10 @@ def _process_tables(problem: Problem) -> tuple[str, ...]:
     return tuple(t.name for t in problem.tables if t.entries["readout"].isin(PROCESS_READOUTS).all())
 
 
-def _predict(
-    problem: Problem, table: str, fold: np.ndarray, settings: Settings, title: str, progress: bool
-) -> np.ndarray:
+def _predict(problem: Problem, table: str, fold: np.ndarray, settings: Settings, draws: int = 0) -> Saved:
     """Out-of-fold predictions: all folds and starts are rows of one batch, the best start per fold counts."""
     rows = np.repeat(np.arange(settings.folds), settings.starts)
-    weights = torch.as_tensor((fold[None] != rows[:, None]).astype(float))
+    weights = {table: torch.as_tensor((fold[None] != rows[:, None]).astype(float))}
     model, optimum = train(
         problem,
         starts=len(rows),
@@ -189,16 +220,53 @@ def _predict(
         max_steps=settings.max_steps,
         accelerator=settings.accelerator,
         threads=settings.threads,
-        weights={table: weights},
-        title=title,
-        progress=progress,
+        weights=weights,
+        progress=False,
     )
-    with torch.no_grad():
-        state = model.state(optimum.theta)
-        location = model.readings[table].location(state).cpu().numpy()
     loss = optimum.loss.cpu().numpy()
-    best = [int(np.flatnonzero(rows == k)[np.argmin(loss[rows == k])]) for k in range(settings.folds)]
-    return location[np.array(best)[fold], np.arange(len(fold))]
+    best = np.array([np.flatnonzero(rows == k)[np.argmin(loss[rows == k])] for k in range(settings.folds)])
+    entry = np.arange(len(fold))
+    with limit_threads(settings.threads):
+        with torch.no_grad():
+            location = model.readings[table].location(model.state(optimum.theta[best])).cpu().numpy()
+        found = {"predicted": location[fold, entry]}
+        if draws:
+            ends = [_interval(model, optimum.theta[r][None], table, weights[table][r], draws) for r in best]
+            found |= dict(zip(ENDS, np.array(ends)[fold, :, entry].T, strict=True))
+    return Saved(found, {"note": summary(optimum)})
+
+
+def _interval(
+    model: Model, theta: Tensor, table: str, weight: Tensor, draws: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """90 % interval of a new measurement of every entry, from the fit of one fold; NaN where it has none."""
+    posterior, parameters = Posterior(model, {table: weight[None]}), model.parameters
+    try:
+        near = laplace(posterior, minimise(posterior, theta, local=parameters.local()).theta)
+    except DataError as error:
+        log.warning("no intervals for one fold: %s", error)
+        nothing = np.full(len(weight), np.nan)
+        return nothing, nothing
+    return propagate_table(model, near, table, draws)
+
+
+def _predict_without_graph(problem: Problem, table: str, fold: np.ndarray, settings: Settings) -> Saved:
+    graph = without_complexes(problem.graph)
+    return _predict(problem.with_graph(graph, drop=_process_tables(problem)), table, fold, settings)
+
+
+def _predict_rewired(problem: Problem, table: str, fold: np.ndarray, settings: Settings, seed: int) -> Saved:
+    graph = rewire(problem.graph, seed=seed)
+    rewired = problem.with_graph(graph, drop=_process_tables(problem))
+    saved = _predict(rewired, table, fold, settings)
+    return Saved(saved.arrays, {**saved.meta, "seed": seed, "graph": subunit_digest(graph)})
+
+
+def subunit_digest(graph: Graph) -> str:
+    """SHA-256 over which molecules are in which complexes, whatever the order of the edges."""
+    columns = ["target", "source", "side", "stoichiometry"]
+    edges = graph.edges["subunit"][columns].sort_values(columns).to_csv(index=False)
+    return hashlib.sha256(edges.encode()).hexdigest()
 
 
 def _levels(problem: Problem, term: TableTerm) -> np.ndarray:
@@ -207,43 +275,3 @@ def _levels(problem: Problem, term: TableTerm) -> np.ndarray:
     with np.errstate(divide="ignore"):
         ln_level = np.log(level[term.context, term.target])
     return np.where(np.isfinite(ln_level), ln_level, ln_level[np.isfinite(ln_level)].mean())
-
-
-def _table(
-    problem: Problem, term: TableTerm, fold: np.ndarray, predictions: dict[str, np.ndarray]
-) -> pd.DataFrame:
-    entries = term.entries
-    table = pd.DataFrame(
-        {
-            "fold": fold,
-            "context": entries["context"],
-            "molecule": entries["target"],
-            "measured": entries["y"],
-            "touched_by_graph": entries["target"].isin(problem.network.influenced),
-            **predictions,
-        }
-    )
-    for column in ("population", "id"):
-        if column in entries:
-            table[column] = entries[column]
-    return table[entries["censoring"] == 0].reset_index(drop=True)
-
-
-def _rewired_error(
-    problem: Problem,
-    table: str,
-    fold: np.ndarray,
-    settings: Settings,
-    result: pd.DataFrame,
-    index: int,
-    count: int,
-    drop: tuple[str, ...],
-    progress: bool,
-) -> float:
-    """Error of one rewired graph on the entries that the real graph touches."""
-    graph: Graph = rewire(problem.graph, seed=settings.seed + 1 + index)
-    rewired = problem.with_graph(graph, drop=drop)
-    title = f"held out, rewiring {index + 1} of {count}"
-    predicted = _predict(rewired, table, fold, settings, title, progress)
-    exact = (_term(problem, table).entries["censoring"] == 0).to_numpy()
-    return rmse(result.assign(rewired=predicted[exact])[result["touched_by_graph"]], "rewired")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -21,10 +21,16 @@ class Posterior:
         model: the model.
         weights: per table, 1 for entries that are fitted and 0 for those held out, shape (row, entry), where
             a row is a start of the optimiser.
+        without: names of assays that are left out, while their calibrations stay at their priors.
     """
 
-    def __init__(self, model: Model, weights: Mapping[str, Tensor] | None = None) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: Model,
+        weights: Mapping[str, Tensor] | None = None,
+        without: Collection[str] = (),
+    ) -> None:
+        self.model, self.without = model, frozenset(without)
         self.weights = {name: w.to(model.device) for name, w in (weights or {}).items()}
         self._multipliers: Tensor | None = None
 
@@ -49,7 +55,15 @@ class Posterior:
         for name, value in self.model.log_tables(state).items():
             kept = value if name not in self.weights else value * self.weights[name][rows]
             terms[name] = kept.sum(1)
-        return terms
+        return {name: value for name, value in terms.items() if name not in self.without}
+
+    def state(self) -> dict[str, Tensor]:
+        """What is remembered between calls: the equilibria of the last one."""
+        return {} if self._multipliers is None else {"multipliers": self._multipliers}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what `state` gave."""
+        self._multipliers = state.get("multipliers")
 
     def _remember(self, multipliers: Tensor, rows: Tensor) -> None:
         if self._multipliers is None:

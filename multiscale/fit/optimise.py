@@ -7,12 +7,14 @@ other, so that one backward pass of the sum gives all gradients. Starts that are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Objective", "Optimum", "adam", "lbfgs", "polish"]
+from multiscale.fit.trace import UNTRACED, Trace
+
+__all__ = ["Objective", "Optimum", "adam", "lbfgs"]
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 Progress = Callable[[int, Tensor], None]
@@ -67,7 +69,12 @@ def evaluate(objective: Objective, theta: Tensor, rows: Tensor) -> tuple[Tensor,
 
 
 def adam(
-    objective: Objective, theta: Tensor, steps: int, rate: float = 0.1, progress: Progress | None = None
+    objective: Objective,
+    theta: Tensor,
+    steps: int,
+    rate: float = 0.1,
+    progress: Progress | None = None,
+    trace: Trace = UNTRACED,
 ) -> Tensor:
     """Move every start downhill with Adam and a step size that falls as a cosine.
 
@@ -77,26 +84,49 @@ def adam(
         steps: number of steps.
         rate: first step size, in units of the parameters' scaled lengths.
         progress: called with the step and the losses.
+        trace: keeps the state; what it holds already is carried on.
 
     Returns:
         theta of the lowest loss seen by each start, shape (start, parameter).
 
     Source: Kingma & Ba 2015, arXiv 1412.6980, algorithm 1.
     """
-    rows = torch.arange(len(theta), device=theta.device)
-    first, second = torch.zeros_like(theta), torch.zeros_like(theta)
-    best, lowest = theta.clone(), torch.full_like(theta[:, 0], torch.inf)
-    for step in range(1, steps + 1):
-        loss, gradient = evaluate(objective, theta, rows)
-        better = loss < lowest
-        best, lowest = torch.where(better[:, None], theta, best), torch.where(better, loss, lowest)
-        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-        update = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-        cosine = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (step - 1) / steps)).item())
-        theta = theta - rate * cosine * update
+    state = trace.load() or {
+        "theta": theta,
+        "first": torch.zeros_like(theta),
+        "second": torch.zeros_like(theta),
+        "best": theta.clone(),
+        "lowest": torch.full_like(theta[:, 0], torch.inf),
+        "step": torch.tensor(0),
+    }
+    for step in range(int(state["step"]) + 1, steps + 1):
+        state = _adam_step(objective, state, step, rate * _cosine(step, steps))
+        trace.save(state, last=step == steps)
         if progress:
-            progress(step, lowest)
-    return best
+            progress(step, state["lowest"])
+    return state["best"]
+
+
+def _cosine(step: int, steps: int) -> float:
+    """Factor of the step size: 1 at the first step, towards 0 at the last."""
+    return 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (step - 1) / steps)).item())
+
+
+def _adam_step(objective: Objective, state: dict[str, Tensor], step: int, rate: float) -> dict[str, Tensor]:
+    theta, lowest = state["theta"], state["lowest"]
+    loss, gradient = evaluate(objective, theta, torch.arange(len(theta), device=theta.device))
+    better = loss < lowest
+    first = 0.9 * state["first"] + 0.1 * gradient
+    second = 0.999 * state["second"] + 0.001 * gradient**2
+    update = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+    return {
+        "theta": theta - rate * update,
+        "first": first,
+        "second": second,
+        "best": torch.where(better[:, None], theta, state["best"]),
+        "lowest": torch.where(better, loss, lowest),
+        "step": torch.tensor(step),
+    }
 
 
 def lbfgs(
@@ -107,6 +137,7 @@ def lbfgs(
     change_tolerance: float = 1e-3,
     history: int = 20,
     progress: Progress | None = None,
+    trace: Trace = UNTRACED,
 ) -> Optimum:
     """Minimise every start with limited-memory BFGS and a backtracking line search.
 
@@ -118,58 +149,72 @@ def lbfgs(
         change_tolerance: stop a start when five steps in a row lower the loss by less than this, in nats.
         history: number of pairs kept.
         progress: called with the step and the losses.
+        trace: keeps the state; what it holds already is carried on.
 
     Source: Nocedal & Wright 2006, Numerical Optimization, algorithms 7.4 and 3.1.
     """
-    search = _Search(objective, theta, history)
-    for step in range(max_steps):
-        if not len(search.active):
-            break
+    search = _Search(objective, trace.load() or _first_state(objective, theta, history))
+    while len(search.active) and search.round < max_steps:
         search.step()
         search.retire(gradient_tolerance, change_tolerance)
+        trace.save(search.state())
         if progress:
-            progress(step + 1, search.loss)
+            progress(search.round, search.loss)
+    trace.save(search.state(), last=True)
     return search.optimum()
 
 
-def polish(objective: Objective, optimum: Optimum, max_steps: int, change_tolerance: float = 1e-6) -> Optimum:
-    """Carry on with the best start alone until its loss hardly changes.
-
-    Args:
-        objective: loss per row.
-        optimum: where all starts ended; the others stay there.
-        max_steps: most further steps.
-        change_tolerance: as for `lbfgs`, in nats.
-    """
-    best = torch.tensor([optimum.best], device=optimum.theta.device)
-    ended = lbfgs(
-        lambda theta, _: objective(theta, best), optimum.theta[best], max_steps, 1e-6, change_tolerance
-    )
-    update = {field.name: getattr(optimum, field.name).clone() for field in fields(optimum)}
-    for name, values in update.items():
-        values[best] = getattr(ended, name) + (optimum.steps[best] if name == "steps" else 0)
-    return Optimum(**update)
+def _first_state(objective: Objective, theta: Tensor, history: int) -> dict[str, Tensor]:
+    """State of the search before its first step, see `_Search`."""
+    starts, size = theta.shape
+    loss, gradient = evaluate(objective, theta, torch.arange(starts, device=theta.device))
+    s = torch.zeros(history, starts, size, dtype=theta.dtype, device=theta.device)
+    steps = torch.zeros(starts, dtype=torch.int64, device=theta.device)
+    return {
+        "theta": theta.clone(),
+        "loss": loss,
+        "gradient": gradient,
+        "s": s,
+        "y": torch.zeros_like(s),
+        "rho": torch.zeros(history, starts, dtype=theta.dtype, device=theta.device),
+        "steps": steps,
+        "reason": torch.full_like(steps, LIMIT),
+        "calm": torch.zeros_like(steps),
+        "drop": torch.full_like(loss, torch.inf),
+        "stuck": torch.zeros_like(steps, dtype=torch.bool),
+        "active": torch.arange(starts, device=theta.device),
+        "round": torch.tensor(0),
+    }
 
 
 class _Search:
-    """State of the batched quasi-Newton search; every tensor has the leading axis of all starts."""
+    """The batched quasi-Newton search.
 
-    def __init__(self, objective: Objective, theta: Tensor, history: int) -> None:
-        self.objective, self.history = objective, history
-        starts, size = theta.shape
-        self.theta = theta.clone()
-        self.active = torch.arange(starts, device=theta.device)
-        self.loss, self.gradient = evaluate(objective, theta, self.active)
-        self.s = torch.zeros(history, starts, size, dtype=theta.dtype, device=theta.device)
-        self.y = torch.zeros_like(self.s)
-        self.rho = torch.zeros(history, starts, dtype=theta.dtype, device=theta.device)
-        self.newest = 0
-        self.steps = torch.zeros(starts, dtype=torch.int64, device=theta.device)
-        self.reason = torch.full((starts,), LIMIT, device=theta.device)
-        self.calm = torch.zeros_like(self.steps)
-        self.fresh = torch.ones(starts, dtype=torch.bool, device=theta.device)
-        self.drop = torch.full_like(self.loss, torch.inf)
-        self.stuck = torch.zeros_like(self.fresh)
+    Args:
+        objective: loss per row.
+        state: theta, loss and gradient of every start; s, y and rho, the pairs of the two-loop recursion (s =
+            change of theta, y = change of gradient, rho = 1 / sᵀy) in a ring with the axis of rounds first;
+            accepted steps; reason of the end; how many small steps in a row (calm); last decrease (drop);
+            whether the last round found no step (stuck); starts that still move (active); rounds done.
+    """
+
+    def __init__(self, objective: Objective, state: dict[str, Tensor]) -> None:
+        self.objective = objective
+        self.theta, self.loss, self.gradient = state["theta"], state["loss"], state["gradient"]
+        self.s, self.y, self.rho = state["s"], state["y"], state["rho"]
+        self.steps, self.reason, self.calm = state["steps"], state["reason"], state["calm"]
+        self.drop, self.stuck, self.active = state["drop"], state["stuck"], state["active"]
+        self.round, self.history = int(state["round"]), len(state["rho"])
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next round needs."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return tensors | {"round": torch.tensor(self.round)}
+
+    @property
+    def newest(self) -> int:
+        """Where the ring of pairs is written next."""
+        return self.round % self.history
 
     def direction(self, rows: Tensor) -> Tensor:
         """Two-loop recursion; empty pairs have rho = 0 and drop out."""
@@ -210,9 +255,8 @@ class _Search:
             pending = pending[~enough]
             if not len(pending):
                 break
-        self.newest = (self.newest + 1) % self.history
-        oldest = rows[self.stuck[rows]]
-        self.rho[self.newest - 1, oldest] = 0.0
+        self.rho[self.newest, rows[self.stuck[rows]]] = 0.0
+        self.round += 1
 
     @staticmethod
     def _shrink(loss: Tensor, before: Tensor, slope: Tensor, length: Tensor) -> Tensor:

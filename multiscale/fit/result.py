@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +14,26 @@ import pandas as pd
 import torch
 
 from multiscale import formats
+from multiscale.errors import DataError, FormatError
+from multiscale.fit import tables
+from multiscale.fit.identify import undetermined
+from multiscale.fit.laplace import Laplace, laplace
 from multiscale.fit.objective import Posterior
-from multiscale.fit.optimise import Optimum
+from multiscale.fit.optimise import REASONS, Optimum
+from multiscale.fit.profile import profile
+from multiscale.fit.propagate import Intervals, propagate
 from multiscale.graph import Graph
 from multiscale.model import Model, Problem
 from multiscale.model.pairs import PairState, pair_activities, pair_state
-from multiscale.units import Kd_from_delta_g
+from multiscale.report.findings import Findings
 
-__all__ = ["Result"]
+__all__ = ["DRAWS", "Result"]
+
+log = logging.getLogger("multiscale")
+
+ARRAYS = ("theta", "loss", "gradient", "steps")
+DRAWS = 1000
+"""Draws of the posterior for intervals, unless the settings say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -62,48 +75,54 @@ class Result:
             return pair_state(self.model, self.state)
 
     @cached_property
-    def parameters(self) -> pd.DataFrame:
-        """PEtab parameter table with the values of the best start; the prior's mean in `priorMean`."""
-        fitted = self.model.parameters.frame(self.theta[0])
-        prior = self.model.parameters.frame()["nominalValue"]
-        return fitted.assign(priorMean=prior, spreadOverStarts=self._spread())
+    def laplace(self) -> Laplace | None:
+        """Normal approximation of the posterior at the best start; None, with a warning, if there is none."""
+        try:
+            return laplace(Posterior(self.model), self.theta)
+        except DataError as error:
+            log.warning("no intervals: %s", error)
+            return None
 
-    def _spread(self) -> np.ndarray:
-        """Standard deviation over the starts whose loss is within 2 of the best, on the parameter's scale."""
-        loss = self.optimum.loss
-        near = loss <= loss.min() + 2.0
-        values = self.model.parameters.flat(self.optimum.theta[near])
-        return values.std(0, unbiased=False).cpu().numpy()
+    @cached_property
+    def intervals(self) -> Intervals | None:
+        """90 % intervals of whatever follows from theta, from draws of `laplace`; None without it."""
+        draws = int(self.settings.get("draws", DRAWS))
+        if not draws or self.laplace is None:
+            return None
+        return propagate(self.model, self.laplace, draws, int(self.settings.get("seed", 0)))
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """PEtab parameter table of the best start: values, priors, intervals, and what determines them."""
+        return tables.parameters(self)
 
     @cached_property
     def energies(self) -> pd.DataFrame:
-        """Energy of every complex: g (from free subunits) and, for two subunits, its Kd."""
-        network, temperature = self.problem.network, self.problem.temperature
-        nodes = self.problem.graph.nodes["complex"]
-        g = pd.Series(self.state.g[0].cpu().numpy(), index=network.all_species)
-        names = network.complexes + network.pair_complexes
-        table = pd.DataFrame({"complex": names, "g_kcal_per_mol": g[names].to_numpy()})
-        rows = [network.all_species.index(name) for name in names]
-        table["subunits"] = self.model.subunits[rows].cpu().numpy().astype(int)
-        omega = dict(zip(network.all_species, network.statistical_factor, strict=True))
-        kd = [
-            Kd_from_delta_g(v, temperature) / omega[n]
-            for n, v in zip(names, table["g_kcal_per_mol"], strict=True)
-        ]
-        table["Kd_uM"] = np.where(table["subunits"] == 2, kd, np.nan)
-        table["between_cells"] = table["complex"].isin(network.pair_complexes)
-        return table.assign(evidence=nodes.loc[names, "evidence"].to_numpy())
+        """Energy of every complex from free subunits, with interval and prior; for two subunits its Kd."""
+        return tables.energies(self)
 
-    def energies_with_priors(self) -> pd.DataFrame:
-        """The table of energies with the prior's mean and sd of each, for plots."""
-        table, network = self.energies, self.problem.network
-        prior = self.model.parameters.frame().set_index("parameterId")["objectivePriorParameters"]
-        mean, sd = (
-            prior.reindex(network.terms).fillna("0;0").str.split(";", expand=True).astype(float).to_numpy().T
-        )
-        rows = [network.all_species.index(name) for name in table["complex"]]
-        counts = network.term_counts[rows]
-        return table.assign(prior_mean=counts @ mean, prior_sd=np.sqrt((counts**2) @ sd**2))
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Every fitted measurement beside the fit, with the 90 % interval of a new measurement."""
+        return tables.predictions(self)
+
+    def profile(self, names: str | Sequence[str], points: int = 15) -> pd.DataFrame:
+        """Profile the posterior of named parameters; see `fit.profile`."""
+        return profile(self, [names] if isinstance(names, str) else names, points)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables of the fit by name: what a run folder holds and a report shows."""
+        found = {
+            "parameters": self.parameters,
+            "energies": self.energies,
+            "complexes": tables.complexes(self),
+            "pairs": tables.pairs(self),
+            "pathways": tables.pathways(self),
+            "predictions": self.predictions,
+            "starts": tables.starts(self),
+            "undetermined": None if self.laplace is None else undetermined(self.laplace),
+        }
+        return {name: table for name, table in found.items() if table is not None and len(table)}
 
     def terms(self) -> dict[str, float]:
         """Log density of every assay and of the priors at the best start."""
@@ -137,33 +156,34 @@ class Result:
             values = pair_activities(self.model, self.state, self.pair_state)[0].cpu().numpy()
         return pd.DataFrame(values, index=self.problem.pairs.index, columns=self.problem.network.pathways)
 
-    def pathway_table(self) -> pd.DataFrame:
-        """Tidy table: context (cell type or sender|receiver), pathway, activity; the receiver's in a pair."""
-        tables = [self.activities(), self.pair_activities()]
-        tidy = [
-            t.rename_axis("context").reset_index().melt("context", var_name="pathway", value_name="activity")
-            for t in tables
-        ]
-        return pd.concat([t for t in tidy if len(t)], ignore_index=True)
-
     def _frame(self, values: torch.Tensor, columns: list[str]) -> pd.DataFrame:
         return pd.DataFrame(values.detach().cpu().numpy(), index=self.contexts, columns=columns)
 
     def node_values(self) -> dict[str, pd.DataFrame]:
         """Learned values per node type: geometric means over contexts, energies, activities' range."""
         network = self.problem.network
-        ln_x = self.state.ln_x[0].mean(0).cpu().numpy()
-        species = pd.DataFrame({"mean_concentration_uM": np.exp(ln_x)}, index=network.species)
-        molecules = species.loc[network.molecules].copy()
-        total = self.state.ln_total[0].mean(0).cpu().numpy()
-        molecules["mean_copies_per_cell"] = np.exp(total)
-        energies = self.energies.set_index("complex")[["g_kcal_per_mol", "Kd_uM"]]
-        complexes = energies.join(species)
-        values = {"molecule": molecules, "complex": complexes}
+        columns = {"mean_concentration_uM": ("mean_ln_x", self.state.ln_x[0].mean(0))}
+        species = self._with_ends(columns, network.species)
+        columns = {"mean_copies_per_cell": ("mean_ln_total", self.state.ln_total[0].mean(0))}
+        copies = self._with_ends(columns, network.molecules)
+        names = {"g_kcal_per_mol": "g_kcal_per_mol", "lower": "g_lower", "upper": "g_upper", "Kd_uM": "Kd_uM"}
+        energies = self.energies.set_index("complex")
+        known = energies[[name for name in names if name in energies]].rename(columns=names)
+        values = {"molecule": species.loc[network.molecules].join(copies), "complex": known.join(species)}
         if network.pathways:
             ranges = [t.max() - t.min() for t in (self.activities(), self.pair_activities()) if len(t)]
             values["pathway"] = pd.DataFrame({"activity_range": pd.concat(ranges, axis=1).max(axis=1)})
         return values
+
+    def _with_ends(self, columns: dict[str, tuple[str, torch.Tensor]], names: list[str]) -> pd.DataFrame:
+        """Values given as logarithms, each with the ends of its interval if there are any."""
+        table = pd.DataFrame(index=names)
+        for column, (quantity, value) in columns.items():
+            table[column] = value.exp().cpu().numpy()
+            if self.intervals is not None:
+                table[f"{column}_lower"] = np.exp(self.intervals.lower[quantity])
+                table[f"{column}_upper"] = np.exp(self.intervals.upper[quantity])
+        return table
 
     def metadata(self) -> dict[str, Any]:
         """Version, units, graph hash, seed and settings."""
@@ -220,23 +240,51 @@ class Result:
         """Write parameters (safetensors), tables and metadata (JSON) into a folder, atomically."""
         formats.weights.save(
             Path(folder),
-            {"theta": self.optimum.theta, "loss": self.optimum.loss},
+            {name: getattr(self.optimum, name) for name in ARRAYS},
             self.metadata() | {"reasons": self.optimum.reasons, "parameters": self.model.parameters.names},
             tables={"parameters": self.parameters, "energies": self.energies},
             overwrite=overwrite,
         )
 
-    def report(self, path: str | Path, evaluations: Mapping[str, Any] | None = None) -> None:
-        """Write the report page."""
-        from multiscale.fit.summary import write_report
+    @classmethod
+    def load(cls, folder: str | Path, problem: Problem) -> Result:
+        """Read what `save` wrote, for the same problem.
 
-        write_report(self, Path(path), evaluations or {})
+        Args:
+            folder: a saved model.
+            problem: graph and data that were fitted.
+
+        Raises:
+            FormatError: the folder is damaged, or was made with another graph or other parameters.
+        """
+        saved = formats.weights.load(folder)
+        model = Model(problem)
+        for what, ours in (("graph_hash", problem.graph.hash()), ("parameters", model.parameters.names)):
+            if saved.meta.get(what) != ours:
+                raise FormatError(
+                    f"{folder}: the saved fit has another `{what}` than `problem`; give what was fitted."
+                )
+        arrays = {name: torch.as_tensor(saved.arrays[name]) for name in ARRAYS}
+        reason = torch.tensor([REASONS.index(text) for text in saved.meta["reasons"]])
+        return cls(problem, model, Optimum(**arrays, reason=reason), saved.meta["settings"])
+
+    def findings(self, evaluations: Mapping[str, Any] | None = None, **more: Any) -> Findings:
+        """Everything a report shows, as sentences and plain tables; see `summary.findings`."""
+        from multiscale.fit.summary import findings
+
+        return findings(self, evaluations or {}, **more)
+
+    def report(self, path: str | Path, evaluations: Mapping[str, Any] | None = None) -> None:
+        """Write the report page: one HTML file that opens anywhere."""
+        from multiscale.report import page
+
+        page.write(self.findings(evaluations), Path(path))
 
     def undetermined(self) -> list[str]:
         """Sentences on what these data do not determine."""
-        from multiscale.fit.summary import undetermined
+        from multiscale.fit.words import not_determined
 
-        return undetermined(self)
+        return not_determined(self)
 
 
 def _per_cell(table: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -14,11 +15,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from multiscale.errors import DataError
+from multiscale.fit.checkpoint import Checkpoint
+from multiscale.fit.curvature import LARGEST, newton
 from multiscale.fit.objective import Posterior
-from multiscale.fit.optimise import Optimum, adam, lbfgs, polish
+from multiscale.fit.optimise import Optimum, adam, lbfgs
+from multiscale.fit.trace import Trace
 from multiscale.model import Model, Problem
 
-__all__ = ["device_of", "limit_threads", "train"]
+__all__ = ["device_of", "limit_threads", "summary", "train"]
 
 log = logging.getLogger("multiscale")
 
@@ -53,6 +57,8 @@ def train(
     polished: bool = False,
     title: str = "fit",
     progress: bool = True,
+    checkpoint: Checkpoint | None = None,
+    save_every_s: float = 20.0,
 ) -> tuple[Model, Optimum]:
     """Maximise the posterior from several starts.
 
@@ -65,29 +71,58 @@ def train(
         accelerator: `auto`, `cpu` or `gpu`.
         threads: CPU threads of PyTorch while it runs.
         weights: 0 for held-out entries, see `Posterior`.
-        polished: whether the best start goes on alone, for up to five times as many steps, until its loss
-            changes by less than 1e-6.
-        title: what the progress bar says.
-        progress: whether to show it (on a terminal only).
+        polished: whether the best start goes on alone by Newton's method with the exact Hessian, unless there
+            are too many parameters for that.
+        title: what the progress bar says, and the name of the stage in the checkpoint.
+        progress: whether to show it (on a terminal only) and to log how the search ended.
+        checkpoint: holds the result if it is there already, or the state of an unfinished search, which is
+            carried on to the same bits; None keeps nothing.
+        save_every_s: least time between two saves of the state, s.
     """
     began = time.perf_counter()
     model = Model(problem, device_of(accelerator))
-    generator = torch.Generator().manual_seed(seed)
-    theta = model.parameters.sample(starts, generator)
+    optimum = _finished(title, checkpoint, model.device)
+    if optimum is not None:
+        return model, optimum
     posterior = Posterior(model, weights)
-    with limit_threads(threads), _bar(title, adam_steps + max_steps, progress) as tick:
-        theta = adam(posterior, theta, adam_steps, progress=tick)
-        optimum = lbfgs(posterior, theta, max_steps, progress=lambda k, loss: tick(adam_steps + k, loss))
-        optimum = polish(posterior, optimum, 5 * max_steps) if polished else optimum
-    log.info(
-        "%s: %d starts in %.1f s, best loss %.2f, %s",
-        title,
-        starts,
-        time.perf_counter() - began,
-        optimum.loss.min(),
-        optimum.reasons[optimum.best],
+    theta = model.parameters.sample(starts, torch.Generator().manual_seed(seed))
+    adam_trace, lbfgs_trace = (
+        Trace(checkpoint, f"{title}.{step}", posterior, model.device, save_every_s)
+        for step in ("adam", "lbfgs")
     )
+    with limit_threads(threads), _bar(title, adam_steps + max_steps, progress) as tick:
+        theta = adam(posterior, theta, adam_steps, progress=tick, trace=adam_trace)
+        later = partial(_later, tick, adam_steps)
+        optimum = lbfgs(posterior, theta, max_steps, progress=later, trace=lbfgs_trace)
+        if polished and model.parameters.size <= LARGEST:
+            optimum = newton(posterior, optimum, model.parameters.local())
+    if checkpoint is not None:
+        checkpoint.put(title, vars(optimum))
+        checkpoint.drop(f"{title}.")
+    level = logging.INFO if progress else logging.DEBUG
+    seconds = time.perf_counter() - began
+    log.log(level, "%s: %d starts in %.1f s, %s", title, starts, seconds, summary(optimum))
     return model, optimum
+
+
+def summary(optimum: Optimum) -> str:
+    """How the best start ended, in words."""
+    return f"best loss {optimum.loss.min():.2f}, {optimum.reasons[optimum.best]}"
+
+
+def _finished(title: str, checkpoint: Checkpoint | None, device: torch.device) -> Optimum | None:
+    """What an earlier process found, None if it did not get so far."""
+    saved = None if checkpoint is None else checkpoint.get(title)
+    if saved is None:
+        return None
+    optimum = Optimum(**{name: torch.as_tensor(array, device=device) for name, array in saved.arrays.items()})
+    log.info("%s: there already, %s", title, summary(optimum))
+    return optimum
+
+
+def _later(tick: _bar, before: int, step: int, loss: Tensor) -> None:
+    """Show a step that comes after `before` others."""
+    tick(before + step, loss)
 
 
 @contextmanager

@@ -1,0 +1,179 @@
+"""Exact second derivatives of the loss, and Newton's method with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from multiscale.fit.optimise import GRADIENT, LIMIT, STUCK, Objective, Optimum, evaluate, lbfgs
+
+__all__ = ["LARGEST", "descend", "hessian", "minimise", "newton"]
+
+LARGEST = 6000
+"""Most parameters for which a dense matrix is made (0.3 GB per copy)."""
+
+TOLERANCE = 1e-7
+"""Decrease of the loss, in nats, that the last step may promise."""
+
+ROWS = 128  # directions per backward pass, which bounds the memory
+
+
+def hessian(objective: Objective, theta: Tensor, row: int = 0, local: Sequence[Tensor] = ()) -> Tensor:
+    """Second derivatives of one start's loss, from one product with the Hessian per direction.
+
+    Parameters of one context touch only that context's measurements, so that the contexts' blocks of the
+    Hessian do not overlap and one direction can probe all contexts at once: the number of products does not
+    grow with the number of contexts.
+
+    Args:
+        objective: loss per row, twice differentiable.
+        theta: shape (1, parameter).
+        row: position of this start among the rows of the objective.
+        local: per block of parameters that belong to contexts their positions, shape (context, parameter of
+            one context).
+
+    Returns:
+        symmetric matrix, shape (parameter, parameter).
+    """
+    size = theta.shape[1]
+    probes = _probes(size, local, theta)
+    products = torch.cat([_products(objective, theta, row, part) for part in probes.split(ROWS)])
+    single = torch.ones(size, dtype=torch.bool, device=theta.device)
+    for block in local:
+        single[block.flatten()] = False
+    alone = single.nonzero()[:, 0]
+    matrix = theta.new_zeros(size, size)
+    matrix[alone] = products[: len(alone)]
+    matrix[:, alone] = products[: len(alone)].T
+    _spread(matrix, products[len(alone) :], local)
+    return (matrix + matrix.T) / 2
+
+
+def _probes(size: int, local: Sequence[Tensor], theta: Tensor) -> Tensor:
+    """Directions: one per parameter outside contexts, then one per parameter of a context for all of them."""
+    identity = torch.eye(size, dtype=theta.dtype, device=theta.device)
+    outside = torch.ones(size, dtype=torch.bool, device=theta.device)
+    for block in local:
+        outside[block.flatten()] = False
+    return torch.cat([identity[outside], *(identity[block].sum(0) for block in local)])
+
+
+def _products(objective: Objective, theta: Tensor, row: int, directions: Tensor) -> Tensor:
+    """Hessian times each direction, shape (direction, parameter)."""
+    leaf = theta.detach().expand(len(directions), -1).clone().requires_grad_(True)
+    rows = torch.full((len(directions),), row, device=theta.device)
+    (gradient,) = torch.autograd.grad(objective(leaf, rows).sum(), leaf, create_graph=True)
+    (product,) = torch.autograd.grad((gradient * directions).sum(), leaf)
+    return product
+
+
+def _spread(matrix: Tensor, products: Tensor, local: Sequence[Tensor]) -> None:
+    """Put the products of the contexts' directions into the blocks of the single contexts."""
+    parts = products.split([block.shape[1] for block in local]) if local else ()
+    for block, part in zip(local, parts, strict=True):
+        for other in local:
+            for mine, theirs in zip(block, other, strict=True):
+                matrix[mine[:, None], theirs[None]] = part[:, theirs]
+
+
+def newton(
+    objective: Objective, optimum: Optimum, local: Sequence[Tensor] = (), max_steps: int = 30
+) -> Optimum:
+    """Carry on with the best start alone, see `minimise`; the others stay where they ended."""
+    best = torch.tensor([optimum.best], device=optimum.theta.device)
+    ended = minimise(objective, optimum.theta[best], optimum.best, local, max_steps)
+    update = {field.name: getattr(optimum, field.name).clone() for field in fields(optimum)}
+    for name, values in update.items():
+        values[best] = getattr(ended, name) + (optimum.steps[best] if name == "steps" else 0)
+    return Optimum(**update)
+
+
+def minimise(
+    objective: Objective, theta: Tensor, row: int = 0, local: Sequence[Tensor] = (), max_steps: int = 30
+) -> Optimum:
+    """Minimise one start by Newton's method with the exact Hessian.
+
+    Where the Hessian is not positive definite, a multiple of its diagonal is added that makes it so; at a
+    saddle the step goes along the direction of most negative curvature.
+
+    Args:
+        objective: loss per row.
+        theta: near the minimum, shape (1, parameter).
+        row: position of this start among the rows of the objective.
+        local: see `hessian`.
+        max_steps: most steps.
+
+    Returns:
+        where this start ended.
+
+    Source: Nocedal & Wright 2006, Numerical Optimization, section 3.4; Marquardt 1963, doi:10.1137/0111030.
+    """
+    rows = torch.tensor([row], device=theta.device)
+    loss, gradient = evaluate(objective, theta, rows)
+    steps, promised = 0, torch.inf
+    while steps < max_steps and promised >= TOLERANCE:
+        direction, promised = _direction(hessian(objective, theta, row, local), gradient)
+        moved = _search(objective, theta, loss, direction, promised, rows)
+        if moved is None:
+            break
+        theta, loss, gradient = moved
+        steps += 1
+    reason = GRADIENT if promised < TOLERANCE else LIMIT if steps == max_steps else STUCK
+    count, code = (torch.full_like(rows, number) for number in (steps, reason))
+    return Optimum(theta, loss, gradient.abs().amax(1), code, count)
+
+
+def descend(
+    objective: Objective, theta: Tensor, local: Sequence[Tensor], precision: Tensor, max_steps: int = 1000
+) -> Optimum:
+    """Minimise one start from anywhere: a quasi-Newton search in scaled coordinates, then `minimise`.
+
+    Args:
+        objective: loss of the only row.
+        theta: shape (1, parameter).
+        local: see `hessian`.
+        precision: of the priors, shape (parameter,): the length scale of what nothing else determines.
+        max_steps: most steps of the search.
+    """
+    curvature = torch.maximum(hessian(objective, theta, 0, local).diagonal().abs(), precision.abs())
+    length = torch.where(curvature > 0, curvature, 1.0).rsqrt()
+
+    def scaled(z: Tensor, rows: Tensor) -> Tensor:
+        return objective(theta + length * z, rows)
+
+    found = lbfgs(scaled, torch.zeros_like(theta), max_steps, change_tolerance=1e-4)
+    return minimise(objective, theta + length * found.theta, 0, local)
+
+
+def _direction(matrix: Tensor, gradient: Tensor) -> tuple[Tensor, float]:
+    """Step, shape (1, parameter), and the decrease that the parabola promises."""
+    scale = torch.diag(matrix.diagonal().abs())
+    shift = 0.0
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    while failed:
+        shift = max(4 * shift, 1e-3)
+        factor, failed = torch.linalg.cholesky_ex(matrix + shift * scale)
+    direction = -torch.cholesky_solve(gradient.T, factor).T
+    promised = -0.5 * float((direction * gradient).sum())
+    if shift and promised < 1e-6:
+        values, vectors = torch.linalg.eigh(matrix)
+        downhill = vectors[:, :1].T * (-1.0 if float(vectors[:, 0] @ gradient[0]) > 0 else 1.0)
+        return downhill, -0.5 * float(values[0])
+    return direction, promised
+
+
+def _search(
+    objective: Objective, theta: Tensor, loss: Tensor, direction: Tensor, promised: float, rows: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """First point along a direction, halving the step, that keeps a fair part of the promise."""
+    length = 1.0
+    for _ in range(30):
+        trial = theta + length * direction
+        value, gradient = evaluate(objective, trial, rows)
+        if value <= loss - 1e-4 * length * promised:
+            return trial, value, gradient
+        length /= 2
+    return None
