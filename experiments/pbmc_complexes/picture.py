@@ -1,4 +1,4 @@
-"""Draw the picture of the README from the output of a run: the network, coloured by learned energies.
+"""Draw the picture of the README from the folder of a run: the network, the controls, and what was learned.
 
 Usage: python experiments/pbmc_complexes/picture.py runs/demo docs/demo.png
 """
@@ -7,20 +7,26 @@ import sys
 from pathlib import Path
 
 import matplotlib
-import pandas as pd
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
+
 import multiscale as ms
+from multiscale.runs import read_run
 
 
 def main(run: Path, picture: Path) -> None:
     """Read the tables of `run` and write `picture`."""
-    energies = pd.read_csv(run / "energies.tsv", sep="\t").set_index("complex")[["g_kcal_per_mol"]]
-    activity = pd.read_csv(run / "pathways.tsv", sep="\t").groupby("pathway")["activity"]
-    pathways = (activity.max() - activity.min()).to_frame("activity_range")
-    ax = ms.pl.network(ms.read_graph("pbmc_surface"), {"complex": energies, "pathway": pathways})
-    ax.figure.savefig(picture, dpi=90, facecolor="white")
+    found = read_run(run)
+    figure = plt.figure(figsize=(17, 10.5), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=[1.75, 1], height_ratios=[1, 2.1])
+    ms.pl.network(found.network.graph, found.network.values, ax=figure.add_subplot(grid[:, 0]))
+    ms.pl.controls(
+        found.table("heldout"), found.table("controls"), "ln copies", figure.add_subplot(grid[0, 1])
+    )
+    ms.pl.energies(found.table("energies"), ax=figure.add_subplot(grid[1, 1]))
+    figure.savefig(picture, dpi=75, facecolor="white")
 
 
 if __name__ == "__main__":

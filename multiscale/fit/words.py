@@ -85,7 +85,7 @@ def _energies(result: Result, most: int = 3) -> str:
         for name, g, lower, upper, mean, sd in best[columns].itertuples(index=False)
     ]
     return (
-        f"Of {len(table)} complexes{which}, the data narrow these energies most (kcal/mol, {LEVEL:.0%} "
+        f"Of {len(table)} complexes{which}, the data narrow these energies most (kcal/mol, {_percent(LEVEL)} "
         f"interval): {'; '.join(said)}."
     )
 
@@ -95,11 +95,12 @@ def _formed(result: Result) -> str:
     table = tables.complexes(result)
     if "bound_lower" not in table or table.empty:
         return ""
-    most, least = table.loc[table["bound_lower"].idxmax()], table.loc[table["bound_upper"].idxmin()]
+    rows = table.to_dict("records")
+    ends = rows[int(table["bound_lower"].argmax())], rows[int(table["bound_upper"].argmin())]
     said = [
-        f"`{row['complex']}` in `{row['context']}` ({row['bound_fraction']:.0%} of its scarcest subunit, "
-        f"{row['bound_lower']:.0%} to {row['bound_upper']:.0%})"
-        for row in (most, least)
+        f"`{row['complex']}` in `{row['context']}` ({_percent(row['bound_fraction'])} of its scarcest "
+        f"subunit, {_percent(row['bound_lower'])} to {_percent(row['bound_upper'])})"
+        for row in ends
     ]
     return f"Most surely formed is {said[0]}; most surely not, {said[1]}."
 
@@ -109,13 +110,13 @@ def _talk(result: Result) -> str:
     table = tables.pairs(result)
     if table is None or "occupancy_lower" not in table or table.empty:
         return ""
-    row = table.loc[table["occupancy_lower"].idxmax()]
-    lower, upper = float(row["occupancy_lower"]), float(row["occupancy_upper"])
+    row = table.to_dict("records")[int(table["occupancy_lower"].argmax())]
+    lower, upper = row["occupancy_lower"], row["occupancy_upper"]
     known = upper - lower < OPEN
     return (
         f"{'The surest contact' if known else 'No contact between cells is pinned down; the surest'} is "
-        f"`{row['complex']}` from `{row['sender']}` to `{row['receiver']}`: {row['occupancy']:.0%} of the "
-        f"receiver's molecules are in it ({lower:.0%} to {upper:.0%})."
+        f"`{row['complex']}` from `{row['sender']}` to `{row['receiver']}`: {_percent(row['occupancy'])} of "
+        f"the receiver's molecules are in it ({_percent(lower)} to {_percent(upper)})."
     )
 
 
@@ -137,13 +138,12 @@ def _coverage(result: Result, evaluations: Mapping[str, Evaluation]) -> str:
     table = result.predictions
     if "lower" in table:
         exact = table[(table["censoring"] == 0) & (table["readout"] != "transcript")]
-        said.append(f"{inside(exact):.0%} of the {len(exact)} fitted values")
+        said.append(f"{_percent(inside(exact))} of the {len(exact)} fitted values")
     for evaluation in evaluations.values():
         if "lower" in evaluation.table:
-            said.append(
-                f"{inside(evaluation.table):.0%} of {len(evaluation.table)} held out by {_spell(evaluation)}"
-            )
-    return f"{LEVEL:.0%} intervals of single measurements hold {', '.join(said)}." if said else ""
+            count = len(evaluation.table)
+            said.append(f"{_percent(inside(evaluation.table))} of {count} held out by {_spell(evaluation)}")
+    return f"{_percent(LEVEL)} intervals of single measurements hold {', '.join(said)}." if said else ""
 
 
 def _agreement(result: Result) -> str:
@@ -151,6 +151,10 @@ def _agreement(result: Result) -> str:
     near = int((loss <= loss.min() + 2).sum())
     best = float(loss.min())
     return f"{near} of {len(loss)} starts ended within 2 of the best negative log posterior, {best:.2f}."
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
 
 
 def _signed(value: Any) -> str:
