@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from multiscale.errors import DataError
 from multiscale.fit.curvature import descend
@@ -22,13 +23,19 @@ log = logging.getLogger("multiscale")
 
 
 def refit_without(
-    problem: Problem, theta: np.ndarray, assay: str, accelerator: str = "auto", threads: int = 1
+    problem: Problem,
+    theta: np.ndarray,
+    used: np.ndarray,
+    assay: str,
+    accelerator: str = "auto",
+    threads: int = 1,
 ) -> dict[str, np.ndarray]:
     """Fit everything but one assay, from the joint optimum on, and approximate that posterior.
 
     Args:
         problem: the full problem.
         theta: joint optimum, shape (1, parameter).
+        used: readings lost to other parameters there, see `Posterior`, shape (1, parameter).
         assay: name of the assay that is left out. Its calibration falls back to its priors.
         accelerator: `auto`, `cpu` or `gpu`.
         threads: CPU threads of PyTorch.
@@ -38,7 +45,8 @@ def refit_without(
         that fit finds no minimum.
     """
     model = Model(problem, device_of(accelerator))
-    posterior, parameters = Posterior(model, without=[assay]), model.parameters
+    parameters = model.parameters
+    posterior = Posterior(model, without=[assay], used=_used_by_others(model, used, assay))
     with limit_threads(threads):
         joint = torch.as_tensor(theta, device=model.device)
         found = descend(posterior, joint, parameters.local(), parameters.prior_precision(joint))
@@ -50,11 +58,23 @@ def refit_without(
     return {"value": parameters.flat(found.theta)[0].cpu().numpy(), "sd": sd}
 
 
-def information(parameters: pd.DataFrame, without: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+def _used_by_others(model: Model, used: np.ndarray, assay: str) -> Tensor:
+    """Readings used up in the other assays: the one that is left out has none."""
+    kept = torch.as_tensor(used, device=model.device).clone()
+    reading = model.readings.get(assay)
+    if reading is not None and reading.noise_block is not None:
+        kept[:, model.parameters.slices()[reading.noise_block]] = 0.0
+    return kept
+
+
+def information(
+    parameters: pd.DataFrame, sd: np.ndarray, without: Mapping[str, Mapping[str, np.ndarray]]
+) -> pd.DataFrame:
     """How much every assay tells about every parameter, given all others.
 
     Args:
-        parameters: table of parameters of the joint fit, with `sd`.
+        parameters: table of parameters of the joint fit.
+        sd: of every parameter at the main mode of the joint fit, on its scale.
         without: per assay, what `refit_without` found.
 
     Returns:
@@ -71,7 +91,7 @@ def information(parameters: pd.DataFrame, without: Mapping[str, Mapping[str, np.
                 "parameterId": parameters["parameterId"],
                 "role": parameters["role"],
                 "assay": assay,
-                "information_nats": np.log(found["sd"] / parameters["sd"].to_numpy(float)),
+                "information_nats": np.log(found["sd"] / sd),
                 "shift": (value - found["value"]) / found["sd"],
             }
         )

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from multiscale.fit.optimise import GRADIENT, LIMIT, STUCK, Objective, Optimum, evaluate, lbfgs
 
-__all__ = ["LARGEST", "descend", "hessian", "minimise", "newton"]
+__all__ = ["LARGEST", "descend", "hessian", "minimise"]
 
 LARGEST = 6000
 """Most parameters for which a dense matrix is made (0.3 GB per copy)."""
 
-TOLERANCE = 1e-7
-"""Decrease of the loss, in nats, that the last step may promise."""
+TOLERANCE = 1e-5
+"""Decrease of the loss, in nats, that the last step may promise; what it leaves is about its square."""
 
 ROWS = 128  # directions per backward pass, which bounds the memory
 
@@ -79,21 +78,9 @@ def _spread(matrix: Tensor, products: Tensor, local: Sequence[Tensor]) -> None:
                 matrix[mine[:, None], theirs[None]] = part[:, theirs]
 
 
-def newton(
-    objective: Objective, optimum: Optimum, local: Sequence[Tensor] = (), max_steps: int = 30
-) -> Optimum:
-    """Carry on with the best start alone, see `minimise`; the others stay where they ended."""
-    best = torch.tensor([optimum.best], device=optimum.theta.device)
-    ended = minimise(objective, optimum.theta[best], optimum.best, local, max_steps)
-    update = {field.name: getattr(optimum, field.name).clone() for field in fields(optimum)}
-    for name, values in update.items():
-        values[best] = getattr(ended, name) + (optimum.steps[best] if name == "steps" else 0)
-    return Optimum(**update)
-
-
 def minimise(
-    objective: Objective, theta: Tensor, row: int = 0, local: Sequence[Tensor] = (), max_steps: int = 30
-) -> Optimum:
+    objective: Objective, theta: Tensor, row: int = 0, local: Sequence[Tensor] = (), max_steps: int = 100
+) -> tuple[Optimum, Tensor]:
     """Minimise one start by Newton's method with the exact Hessian.
 
     Where the Hessian is not positive definite, a multiple of its diagonal is added that makes it so; at a
@@ -107,15 +94,18 @@ def minimise(
         max_steps: most steps.
 
     Returns:
-        where this start ended.
+        where this start ended, and the Hessian before the last step, which changed theta by less than a
+        hundredth of its standard deviations if the minimum was reached.
 
     Source: Nocedal & Wright 2006, Numerical Optimization, section 3.4; Marquardt 1963, doi:10.1137/0111030.
     """
     rows = torch.tensor([row], device=theta.device)
     loss, gradient = evaluate(objective, theta, rows)
     steps, promised = 0, torch.inf
+    matrix = theta.new_zeros(0, 0)
     while steps < max_steps and promised >= TOLERANCE:
-        direction, promised = _direction(hessian(objective, theta, row, local), gradient)
+        matrix = hessian(objective, theta, row, local)
+        direction, promised = _direction(matrix, gradient)
         moved = _search(objective, theta, loss, direction, promised, rows)
         if moved is None:
             break
@@ -123,7 +113,7 @@ def minimise(
         steps += 1
     reason = GRADIENT if promised < TOLERANCE else LIMIT if steps == max_steps else STUCK
     count, code = (torch.full_like(rows, number) for number in (steps, reason))
-    return Optimum(theta, loss, gradient.abs().amax(1), code, count)
+    return Optimum(theta, loss, gradient.abs().amax(1), code, count), matrix
 
 
 def descend(
@@ -145,7 +135,7 @@ def descend(
         return objective(theta + length * z, rows)
 
     found = lbfgs(scaled, torch.zeros_like(theta), max_steps, change_tolerance=1e-4)
-    return minimise(objective, theta + length * found.theta, 0, local)
+    return minimise(objective, theta + length * found.theta, 0, local)[0]
 
 
 def _direction(matrix: Tensor, gradient: Tensor) -> tuple[Tensor, float]:

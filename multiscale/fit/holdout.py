@@ -18,7 +18,8 @@ from multiscale.fit.baselines import BASELINES, predict_held_out
 from multiscale.fit.checkpoint import Checkpoint, Saved
 from multiscale.fit.curvature import minimise
 from multiscale.fit.evaluation import Evaluation, Settings, paired_bootstrap, rmse
-from multiscale.fit.laplace import laplace
+from multiscale.fit.finish import restricted
+from multiscale.fit.laplace import Laplace
 from multiscale.fit.objective import Posterior
 from multiscale.fit.propagate import propagate_table
 from multiscale.fit.tasks import Task, complete
@@ -240,14 +241,16 @@ def _interval(
     model: Model, theta: Tensor, table: str, weight: Tensor, draws: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """90 % interval of a new measurement of every entry, from the fit of one fold; NaN where it has none."""
-    posterior, parameters = Posterior(model, {table: weight[None]}), model.parameters
-    try:
-        near = laplace(posterior, minimise(posterior, theta, local=parameters.local()).theta)
-    except DataError as error:
-        log.warning("no intervals for one fold: %s", error)
-        nothing = np.full(len(weight), np.nan)
-        return nothing, nothing
-    return propagate_table(model, near, table, draws)
+    here, local = {table: weight[None]}, model.parameters.local()
+    joint, curvature = minimise(Posterior(model, here), theta, local=local)
+    if not torch.linalg.cholesky_ex(curvature)[1]:
+        ended, _, matrix = restricted(model, joint, curvature, here, rounds=1)
+        if not torch.linalg.cholesky_ex(matrix)[1]:
+            near = Laplace(model.parameters, ended.theta, matrix[None], torch.ones_like(ended.loss))
+            return propagate_table(model, near, table, draws)
+    log.warning("no intervals for one fold: its best start has not reached a minimum.")
+    nothing = np.full(len(weight), np.nan)
+    return nothing, nothing
 
 
 def _predict_without_graph(problem: Problem, table: str, fold: np.ndarray, settings: Settings) -> Saved:

@@ -1,4 +1,4 @@
-"""Laplace's approximation: the posterior near the best start as a normal distribution of theta."""
+"""Laplace's approximation: the posterior as normal distributions of theta around its modes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from torch import Tensor
 from multiscale.errors import DataError
 from multiscale.fit.curvature import LARGEST, hessian
 from multiscale.fit.objective import Posterior
+from multiscale.fit.optimise import Optimum
+from multiscale.model import Model
 from multiscale.model.parameters import ParameterTable
 
-__all__ = ["LEVEL", "Laplace", "laplace"]
+__all__ = ["LEVEL", "Laplace", "laplace", "laplace_of"]
 
 log = logging.getLogger("multiscale")
 
@@ -27,38 +29,51 @@ LEVEL = 0.9
 DATA, PRIOR = 0.5, 0.9
 """Ratios of posterior to prior standard deviation, below and above which data or prior determine a value."""
 
-NODES = 40  # of the Gauss–Hermite rule: exact to rounding for a logistic curve of the widths that occur
+NODES = 40  # of the Gauss–Hermite rule: exact to many digits for smooth functions of the widths that occur
+NEGLIGIBLE = 1e-3
+"""Weight below which a mode is left out."""
 
 
 @dataclass(frozen=True)
 class Laplace:
-    """Normal approximation of theta: bounded parameters are normal on the logit of their interval.
+    """Mixture of normal approximations of theta, one per mode, the heaviest first.
 
     Args:
         parameters: the table of parameters.
-        theta: mode, shape (1, parameter).
-        precision: Hessian of the negative log posterior there, positive definite, shape (parameter,
-            parameter).
+        theta: modes, shape (mode, parameter).
+        precision: Hessians of the negative log posterior, positive definite, (mode, parameter, parameter).
+        weights: probabilities of the modes, shape (mode,).
     """
 
     parameters: ParameterTable
     theta: Tensor
     precision: Tensor
+    weights: Tensor
+
+    @property
+    def main(self) -> Laplace:
+        """The heaviest mode alone."""
+        return Laplace(self.parameters, self.theta[:1], self.precision[:1], torch.ones_like(self.weights[:1]))
 
     @cached_property
     def factor(self) -> Tensor:
-        """Lower Cholesky factor of the precision."""
+        """Lower Cholesky factors of the precisions."""
         return torch.linalg.cholesky(self.precision)
 
     @cached_property
-    def covariance(self) -> Tensor:
-        """Covariance of theta, shape (parameter, parameter)."""
+    def _covariances(self) -> Tensor:
         return torch.cholesky_inverse(self.factor)
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """Covariance of theta within and between modes, shape (parameter, parameter)."""
+        off = self.theta - self.weights @ self.theta
+        return torch.einsum("m,mij->ij", self.weights, self._covariances) + (self.weights * off.T) @ off
 
     @property
     def sd(self) -> Tensor:
-        """Standard deviations of theta, shape (parameter,)."""
-        return self.covariance.diagonal().sqrt()
+        """Standard deviations of theta around every mode, shape (mode, parameter)."""
+        return self._covariances.diagonal(dim1=1, dim2=2).sqrt()
 
     def draws(self, count: int, seed: int = 0) -> Tensor:
         """Draw from the approximate posterior; the global random state is untouched.
@@ -67,30 +82,46 @@ class Laplace:
             theta, shape (count, parameter).
         """
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(count, len(self.precision), generator=generator, dtype=torch.float64)
-        noise = noise.to(self.theta.device)
-        return self.theta + torch.linalg.solve_triangular(self.factor.T, noise.T, upper=True).T
+        noise = torch.randn(count, self.theta.shape[1], generator=generator, dtype=torch.float64)
+        chosen = torch.multinomial(self.weights.cpu(), count, replacement=True, generator=generator)
+        drawn = torch.empty_like(noise, device=self.theta.device)
+        for mode, (theta, factor) in enumerate(zip(self.theta, self.factor, strict=True)):
+            here = (chosen == mode).to(self.theta.device)
+            z = noise.to(self.theta.device)[here]
+            drawn[here] = theta + torch.linalg.solve_triangular(factor.T, z.T, upper=True).T
+        return drawn
 
     def slopes(self) -> Tensor:
-        """Derivative of every value on its block's scale by its own theta, shape (parameter,)."""
-        theta = self.theta.detach().clone().requires_grad_(True)
+        """Derivative of every value on its block's scale by its own theta at the main mode, (parameter,)."""
+        theta = self.theta[:1].detach().clone().requires_grad_(True)
         (slope,) = torch.autograd.grad(self.parameters.flat(theta).sum(), theta)
         return slope[0]
 
     def ends(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the central interval of every parameter on its block's scale, each (parameter,)."""
-        reach = float(norm.ppf(0.5 + level / 2)) * self.sd
-        lower, upper = (self.parameters.flat(self.theta + s * reach)[0].cpu().numpy() for s in (-1, 1))
+        ends = (self._quantile(0.5 + sign * level / 2) for sign in (-1, 1))
+        lower, upper = (self.parameters.flat(end[None])[0].cpu().numpy() for end in ends)
         return lower, upper
+
+    def _quantile(self, probability: float) -> Tensor:
+        """Quantile of every theta, (parameter,), by bisection between those of the single modes."""
+        single = self.theta + float(norm.ppf(probability)) * self.sd
+        low, high = single.amin(0), single.amax(0)
+        for _ in range(60 if len(single) > 1 else 0):  # halves the bracket to the last bit
+            middle = (low + high) / 2
+            below = self.weights @ torch.special.ndtr((middle - self.theta) / self.sd) < probability
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2
 
     def value_sd(self) -> np.ndarray:
         """Standard deviation of every parameter on its block's scale, by Gauss–Hermite quadrature."""
         nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-        steps: Tensor = torch.as_tensor(nodes, device=self.theta.device)[:, None]
-        values = self.parameters.flat(self.theta + steps * self.sd).cpu().numpy()
-        share = (weights / weights.sum())[:, None]
-        mean = (share * values).sum(0)
-        return np.sqrt((share * (values - mean) ** 2).sum(0))
+        steps: Tensor = torch.as_tensor(nodes, device=self.theta.device)[:, None, None]
+        points = self.theta + steps * self.sd
+        values = self.parameters.flat(points.flatten(0, 1)).reshape(points.shape).cpu().numpy()
+        share = (weights / weights.sum())[:, None, None] * self.weights.cpu().numpy()[:, None]
+        mean = (share * values).sum((0, 1))
+        return np.sqrt((share * (values - mean) ** 2).sum((0, 1)))
 
     def frame(self) -> pd.DataFrame:
         """Per parameter: ends of its interval (linear units), sd, prior sd, information, what determines it.
@@ -114,12 +145,12 @@ class Laplace:
         )
 
     def effective_parameters(self) -> float:
-        """Number of directions that the data determine: parameters − tr(prior precision · covariance).
+        """Directions that the data determine at the main mode: parameters − tr(prior precision · covariance).
 
         Source: MacKay 1992, Neural Computation 4:415, doi:10.1162/neco.1992.4.3.415, eq. 4.9 (γ).
         """
-        share = self.parameters.prior_precision(self.theta) * self.covariance.diagonal()
-        return float(len(self.precision) - share.sum())
+        share = self.parameters.prior_precision(self.theta[:1]) * self._covariances[0].diagonal()
+        return float(self.theta.shape[1] - share.sum())
 
 
 def laplace(posterior: Posterior, theta: Tensor, row: int = 0) -> Laplace:
@@ -145,4 +176,25 @@ def laplace(posterior: Posterior, theta: Tensor, row: int = 0) -> Laplace:
         raise DataError(
             "intervals need a minimum, and the best start has not reached one; raise `max_steps` or `starts`."
         )
-    return Laplace(parameters, theta.detach(), precision)
+    return Laplace(parameters, theta.detach(), precision[None], theta.new_ones(1))
+
+
+def laplace_of(model: Model, optimum: Optimum) -> Laplace:
+    """Approximate the posterior by all modes that were found, weighted by their evidence.
+
+    Args:
+        model: the model.
+        optimum: where the starts ended, see `finish`.
+
+    Raises:
+        DataError: see `laplace`.
+    """
+    if optimum.evidence is None or optimum.used is None or not bool(optimum.evidence.isfinite().any()):
+        return laplace(Posterior(model), optimum.theta[optimum.best][None])
+    weights = torch.softmax(optimum.evidence, 0)
+    order = torch.argsort(weights, descending=True)
+    kept = order[weights[order] > NEGLIGIBLE].tolist()
+    parts = [laplace(Posterior(model, used=optimum.used[k][None]), optimum.theta[k][None]) for k in kept]
+    share = weights[kept] / weights[kept].sum()
+    theta, precision = (torch.cat([getattr(part, name) for part in parts]) for name in ("theta", "precision"))
+    return Laplace(model.parameters, theta, precision, share)

@@ -22,6 +22,8 @@ class Posterior:
         weights: per table, 1 for entries that are fitted and 0 for those held out, shape (row, entry), where
             a row is a start of the optimiser.
         without: names of assays that are left out, while their calibrations stay at their priors.
+        used: readings that every noise parameter has lost to other parameters, see `degrees`, shape (row,
+            parameter); none if None.
     """
 
     def __init__(
@@ -29,8 +31,9 @@ class Posterior:
         model: Model,
         weights: Mapping[str, Tensor] | None = None,
         without: Collection[str] = (),
+        used: Tensor | None = None,
     ) -> None:
-        self.model, self.without = model, frozenset(without)
+        self.model, self.without, self.used = model, frozenset(without), used
         self.weights = {name: w.to(model.device) for name, w in (weights or {}).items()}
         self._multipliers: Tensor | None = None
 
@@ -55,6 +58,8 @@ class Posterior:
         for name, value in self.model.log_tables(state).items():
             kept = value if name not in self.weights else value * self.weights[name][rows]
             terms[name] = kept.sum(1)
+        if self.used is not None:
+            terms["used readings"] = (self.used[rows] * self.model.parameters.flat(theta)).sum(1)
         return {name: value for name, value in terms.items() if name not in self.without}
 
     def state(self) -> dict[str, Tensor]:

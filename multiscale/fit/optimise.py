@@ -38,6 +38,9 @@ class Optimum:
         gradient: largest absolute derivative, shape (start,).
         reason: index into REASONS, shape (start,).
         steps: accepted steps, shape (start,).
+        evidence: ln of the mass of the posterior around each optimum, up to a constant, −inf where it was not
+            computed, shape (start,); see `finish`.
+        used: see `Posterior`, shape (start, parameter).
     """
 
     theta: Tensor
@@ -45,10 +48,14 @@ class Optimum:
     gradient: Tensor
     reason: Tensor
     steps: Tensor
+    evidence: Tensor | None = None
+    used: Tensor | None = None
 
     @property
     def best(self) -> int:
-        """Start with the lowest loss."""
+        """Start around which there is most of the posterior; the one of lowest loss if that is not known."""
+        if self.evidence is not None and bool(self.evidence.isfinite().any()):
+            return int(torch.argmax(self.evidence))
         return int(torch.argmin(torch.nan_to_num(self.loss, nan=torch.inf)))
 
     @property

@@ -53,9 +53,9 @@ def profile(result: Result, names: Sequence[str], points: int = 15) -> pd.DataFr
         raise DataError("profiles start from Laplace's approximation, which this fit does not have.")
     grid = np.linspace(-REACH, REACH, points + 1 - points % 2)
     index = torch.tensor([identifiers.index(name) for name in names for _ in grid], dtype=torch.int64)
-    theta, loss = _follow(result, result.laplace, index, torch.as_tensor(np.tile(grid, len(names))))
+    theta, loss = _follow(result, result.laplace.main, index, torch.as_tensor(np.tile(grid, len(names))))
     with torch.no_grad():
-        best = Posterior(result.model)(result.theta, torch.zeros(1, dtype=torch.int64))
+        best = result.posterior(result.theta, torch.zeros(1, dtype=torch.int64))
         prior, at_best = (result.model.parameters.log_priors(t) for t in (theta, result.theta))
         value = result.model.parameters.flat(theta)
     rows = torch.arange(len(index))
@@ -71,14 +71,15 @@ def profile(result: Result, names: Sequence[str], points: int = 15) -> pd.DataFr
 
 def _follow(result: Result, near: Laplace, index: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
     """Best theta and its loss, with parameter `index` of every row held at its optimum + steps · sd."""
-    posterior = Posterior(result.model)
+    used = result.posterior.used
+    posterior = Posterior(result.model, used=None if used is None else used.expand(len(index), -1))
     index, steps = index.to(near.theta.device), steps.to(near.theta.device)
     slope = near.covariance[index] / near.covariance.diagonal()[index, None]
-    centre = near.theta + (steps * near.sd[index])[:, None] * slope
+    centre = near.theta + (steps * near.sd[0, index])[:, None] * slope
 
     def theta(z: Tensor, rows: Tensor) -> Tensor:
         """Conditional mean + z in round coordinates − what would move the held parameter."""
-        free = torch.linalg.solve_triangular(near.factor.T, z.T, upper=True).T
+        free = torch.linalg.solve_triangular(near.factor[0].T, z.T, upper=True).T
         return centre[rows] + free - free.gather(1, index[rows, None]) * slope[rows]
 
     def loss(z: Tensor, rows: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from multiscale import formats
 from multiscale.errors import DataError, FormatError
 from multiscale.fit import tables
 from multiscale.fit.identify import undetermined
-from multiscale.fit.laplace import Laplace, laplace
+from multiscale.fit.laplace import Laplace, laplace_of
 from multiscale.fit.objective import Posterior
 from multiscale.fit.optimise import REASONS, Optimum
 from multiscale.fit.profile import profile
@@ -31,7 +31,6 @@ __all__ = ["DRAWS", "Result"]
 
 log = logging.getLogger("multiscale")
 
-ARRAYS = ("theta", "loss", "gradient", "steps")
 DRAWS = 1000
 """Draws of the posterior for intervals, unless the settings say otherwise."""
 
@@ -57,6 +56,12 @@ class Result:
         """The network that was fitted."""
         return self.problem.graph
 
+    @cached_property
+    def posterior(self) -> Posterior:
+        """The loss whose minimum the best start is."""
+        used = self.optimum.used
+        return Posterior(self.model, used=None if used is None else used[self.optimum.best][None])
+
     @property
     def theta(self) -> torch.Tensor:
         """Parameters of the best start, shape (1, parameter)."""
@@ -78,7 +83,7 @@ class Result:
     def laplace(self) -> Laplace | None:
         """Normal approximation of the posterior at the best start; None, with a warning, if there is none."""
         try:
-            return laplace(Posterior(self.model), self.theta)
+            return laplace_of(self.model, self.optimum)
         except DataError as error:
             log.warning("no intervals: %s", error)
             return None
@@ -127,8 +132,7 @@ class Result:
     def terms(self) -> dict[str, float]:
         """Log density of every assay and of the priors at the best start."""
         with torch.no_grad():
-            posterior = Posterior(self.model)
-            terms = posterior.terms(self.theta, self.state, torch.zeros(1, dtype=torch.int64))
+            terms = self.posterior.terms(self.theta, self.state, torch.zeros(1, dtype=torch.int64))
         return {name: float(value) for name, value in terms.items()}
 
     @cached_property
@@ -240,7 +244,11 @@ class Result:
         """Write parameters (safetensors), tables and metadata (JSON) into a folder, atomically."""
         formats.weights.save(
             Path(folder),
-            {name: getattr(self.optimum, name) for name in ARRAYS},
+            {
+                name: value
+                for name, value in vars(self.optimum).items()
+                if value is not None and name != "reason"
+            },
             self.metadata() | {"reasons": self.optimum.reasons, "parameters": self.model.parameters.names},
             tables={"parameters": self.parameters, "energies": self.energies},
             overwrite=overwrite,
@@ -264,7 +272,7 @@ class Result:
                 raise FormatError(
                     f"{folder}: the saved fit has another `{what}` than `problem`; give what was fitted."
                 )
-        arrays = {name: torch.as_tensor(saved.arrays[name]) for name in ARRAYS}
+        arrays = {name: torch.as_tensor(array) for name, array in saved.arrays.items()}
         reason = torch.tensor([REASONS.index(text) for text in saved.meta["reasons"]])
         return cls(problem, model, Optimum(**arrays, reason=reason), saved.meta["settings"])
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from multiscale.errors import DataError
 from multiscale.fit.checkpoint import Checkpoint
-from multiscale.fit.curvature import LARGEST, newton
+from multiscale.fit.curvature import LARGEST
+from multiscale.fit.finish import finish
 from multiscale.fit.objective import Posterior
 from multiscale.fit.optimise import Optimum, adam, lbfgs
 from multiscale.fit.trace import Trace
@@ -71,8 +72,8 @@ def train(
         accelerator: `auto`, `cpu` or `gpu`.
         threads: CPU threads of PyTorch while it runs.
         weights: 0 for held-out entries, see `Posterior`.
-        polished: whether the best start goes on alone by Newton's method with the exact Hessian, unless there
-            are too many parameters for that.
+        polished: whether the starts that ended best go on to the modes of the posterior, see `finish`, unless
+            there are too many parameters for exact second derivatives.
         title: what the progress bar says, and the name of the stage in the checkpoint.
         progress: whether to show it (on a terminal only) and to log how the search ended.
         checkpoint: holds the result if it is there already, or the state of an unfinished search, which is
@@ -95,9 +96,9 @@ def train(
         later = partial(_later, tick, adam_steps)
         optimum = lbfgs(posterior, theta, max_steps, progress=later, trace=lbfgs_trace)
         if polished and model.parameters.size <= LARGEST:
-            optimum = newton(posterior, optimum, model.parameters.local())
+            optimum = finish(model, optimum)
     if checkpoint is not None:
-        checkpoint.put(title, vars(optimum))
+        checkpoint.put(title, {name: value for name, value in vars(optimum).items() if value is not None})
         checkpoint.drop(f"{title}.")
     level = logging.INFO if progress else logging.DEBUG
     seconds = time.perf_counter() - began

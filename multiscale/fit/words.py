@@ -148,8 +148,8 @@ def _coverage(result: Result, evaluations: Mapping[str, Evaluation]) -> str:
 
 def _agreement(result: Result) -> str:
     loss = result.optimum.loss
-    near = int((loss <= loss.min() + 2).sum())
-    best = float(loss.min())
+    best = float(loss[result.optimum.best])
+    near = int((loss <= best + 2).sum())
     return f"{near} of {len(loss)} starts ended within 2 of the best negative log posterior, {best:.2f}."
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import sparse
+from scipy.stats import truncnorm
 
 from multiscale.errors import GraphError, nearest
 from multiscale.graph import Graph
@@ -52,13 +53,16 @@ def _graph_block(graph: Graph, role: str) -> Block | None:
         sd=sd,
         lower=lower if bounded else None,
         upper=upper if bounded else None,
-        center=np.clip(mean, lower + 0.05 * (upper - lower), upper - 0.05 * (upper - lower))
-        if bounded
-        else mean,
+        center=_median(mean, sd, lower, upper) if bounded else mean,
         scale=scale,
         unit=unit,
         notes=table["note"].fillna("").tolist(),
     )
+
+
+def _median(mean: np.ndarray, sd: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Median of normal priors within bounds."""
+    return truncnorm.median((lower - mean) / sd, (upper - mean) / sd, loc=mean, scale=sd)
 
 
 def _prior(name: str, row: pd.Series, scale: str) -> tuple[float, float, float, float]:

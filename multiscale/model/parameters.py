@@ -1,8 +1,8 @@
 """One table of parameters, packed to `theta` of shape (start, parameter), with priors.
 
 A block holds the parameters of one kind (energies, translation factors, ...). Inside `theta` every value
-is shifted and scaled to order one, and squeezed between its bounds where it has both, so that one optimiser
-suits all blocks.
+is shifted and scaled to order one, so that one optimiser suits all blocks. A value with bounds is a quantile
+of its truncated prior, found from a standard normal coordinate: inside `theta` all priors are normal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from scipy.stats import truncnorm
 from torch import Tensor
 
@@ -119,8 +119,8 @@ class ParameterTable:
         self.device = device or torch.device("cpu")
         self._center = self._joined(_internal(block, block.start_center()) for block in blocks)
         self._width = self._joined(_internal_width(block) for block in blocks)
-        self._mean = self._joined(block.mean for block in blocks)
-        self._sd = self._joined(block.sd for block in blocks)
+        self._mean = self._joined(np.zeros(len(b)) if b.bounded else b.mean for b in blocks)
+        self._sd = self._joined(np.ones(len(b)) if b.bounded else b.sd for b in blocks)
         self._ln_normalisation = self._joined(_ln_normalisation(block) for block in blocks)
 
     def _joined(self, parts: Iterable[np.ndarray]) -> Tensor:
@@ -198,17 +198,17 @@ class ParameterTable:
         }
 
     def log_prior(self, theta: Tensor) -> Tensor:
-        """Log density of the (truncated) normal priors including normalisation, shape (start,).
+        """Log density of the priors including normalisation, shape (start,).
 
-        A bounded parameter has the density of its logit, ln(v − lower) − ln(upper − v): that has its maximum
-        inside the bounds and a width there, whatever the data say.
+        Densities are those of values on their blocks' scales; of a bounded value it is that of its standard
+        normal coordinate, which has no bounds.
         """
         return self.log_priors(theta).sum(1)
 
     def log_priors(self, theta: Tensor) -> Tensor:
         """Log density of every prior, see `log_prior`; zero for flat ones, shape (start, parameter)."""
-        z = (self.flat(theta) - self._mean) / self._sd
-        return -0.5 * z * z + self._ln_normalisation + self._ln_jacobian(theta)
+        z = (self._center + self._width * theta - self._mean) / self._sd
+        return -0.5 * z * z + self._ln_normalisation
 
     def prior_precision(self, theta: Tensor) -> Tensor:
         """Second derivatives of −log prior by theta, which has no mixed ones, at one start, (parameter,)."""
@@ -216,12 +216,6 @@ class ParameterTable:
         (gradient,) = torch.autograd.grad(-self.log_prior(leaf).sum(), leaf, create_graph=True)
         (curvature,) = torch.autograd.grad(gradient.sum(), leaf)
         return curvature[0]
-
-    def _ln_jacobian(self, theta: Tensor) -> Tensor:
-        """ln dv/d logit of bounded values, zero for others, shape (start, parameter)."""
-        internal = self._center + self._width * theta
-        parts = [_ln_slope(block, internal[:, where]) for block, where in self._located()]
-        return torch.cat(parts, dim=1) if parts else internal
 
     def pack(self, values: Mapping[str, np.ndarray]) -> Tensor:
         """Inverse of `unpack` for one start: values on the blocks' scales, shape (1, parameter)."""
@@ -246,47 +240,52 @@ class ParameterTable:
 
 def _ln_normalisation(block: Block) -> np.ndarray:
     """ln of the normalising constant of every prior of a block; flat priors have none."""
-    sd, mean = np.asarray(block.sd, dtype=float), np.asarray(block.mean, dtype=float)
+    sd = np.ones(len(block)) if block.bounded else np.asarray(block.sd, dtype=float)
     finite = np.isfinite(sd)
-    constant = np.zeros(len(sd))
-    constant[finite] = -np.log(sd[finite]) - 0.5 * math.log(2 * math.pi)
-    if block.lower is not None and block.upper is not None:
-        mass = ndtr((block.upper - mean) / sd) - ndtr((block.lower - mean) / sd)
-        constant[finite] -= np.log(mass[finite])
-    return constant
+    return np.where(finite, -np.log(np.where(finite, sd, 1.0)) - 0.5 * math.log(2 * math.pi), 0.0)
 
 
 def _internal_width(block: Block) -> np.ndarray:
-    """Length scale inside theta: one for bounded parameters, whose internal value is a logit."""
+    """Length scale inside theta; the coordinate of a bounded value has that of its prior already."""
     width = block.start_width()
     return np.ones(len(block)) if block.bounded else np.where(np.isfinite(width), width, 1.0)
 
 
 def _internal(block: Block, values: np.ndarray) -> np.ndarray:
-    """Map bounded values to the real line (logit of the fraction of the interval)."""
+    """Standard normal coordinate of bounded values, Φ⁻¹ of their quantile; others as they are."""
     if block.lower is None or block.upper is None:
         return values
-    fraction = (values - block.lower) / (block.upper - block.lower)
-    if not ((fraction > 0) & (fraction < 1)).all():
+    if not ((values > block.lower) & (values < block.upper)).all():
         raise ValueError(f"`{block.name}` must lie strictly between its bounds; got {values}.")
-    return np.log(fraction / (1 - fraction))
+    low, high, mass = _ends(block)
+    z = (values - block.mean) / block.sd
+    below, above = (ndtr(z) - ndtr(low)) / mass, (ndtr(-z) - ndtr(-high)) / mass
+    return np.where(below < above, ndtri(below), -ndtri(above))
 
 
 def _bounded(block: Block, internal: Tensor) -> Tensor:
+    """Quantile of the truncated prior, mean + sd · Φ⁻¹(Φ(low) + mass · Φ(u)), from the longer tail."""
     if block.lower is None or block.upper is None:
         return internal
-    lower = torch.as_tensor(block.lower, dtype=internal.dtype, device=internal.device)
-    upper = torch.as_tensor(block.upper, dtype=internal.dtype, device=internal.device)
-    return lower + (upper - lower) * torch.sigmoid(internal)
+    low, high, mass = _ends(block)
+    mean, sd, mass, below, above = (
+        torch.as_tensor(part, dtype=internal.dtype, device=internal.device)
+        for part in (block.mean, block.sd, mass, ndtr(low), ndtr(-high))
+    )
+    upper = torch.as_tensor(low > 0, device=internal.device) | (internal > 0)
+    upper = upper & torch.as_tensor(high > 0, device=internal.device)
+    tail = torch.where(upper, above, below) + mass * torch.special.ndtr(
+        torch.where(upper, -internal, internal)
+    )
+    z = torch.special.ndtri(tail)
+    return mean + sd * torch.where(upper, -z, z)
 
 
-def _ln_slope(block: Block, internal: Tensor) -> Tensor:
-    """ln of the derivative of bounded values by their logit: ln (upper − lower) σ (1 − σ)."""
-    if block.lower is None or block.upper is None:
-        return torch.zeros_like(internal)
-    width = torch.as_tensor(block.upper - block.lower, dtype=internal.dtype, device=internal.device)
-    sigmoid = torch.nn.functional.logsigmoid
-    return width.log() + sigmoid(internal) + sigmoid(-internal)
+def _ends(block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bounds in prior standard deviations from the mean, and the prior's mass between them."""
+    low, high = ((np.asarray(end, dtype=float) - block.mean) / block.sd for end in (block.lower, block.upper))
+    mass = np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
+    return low, high, mass
 
 
 def _frame(block: Block, values: np.ndarray | None) -> pd.DataFrame:
