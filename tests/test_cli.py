@@ -105,6 +105,10 @@ MISTAKES = {
         config_edit("folds = 2", 'folds = 2\nsplits = ["gene"]'),
         ["`holdout.splits.0` = 'gene'", "'block', 'molecule' or 'context'"],
     ),
+    "unknown profile": (
+        config_edit("draws = 0", 'draws = 0\nprofiles = ["g_contct"]'),
+        ["`uncertainty.profiles`", "did you mean `g_contact`"],
+    ),
     "unknown node type": (
         graph_edit("nodes.tsv", "\tpathway", "\tpatway"),
         ["nodes.tsv", "`patway`", "did you mean `pathway`"],

@@ -9,6 +9,8 @@ from torch import Tensor
 import multiscale as ms
 from multiscale.errors import DataError
 from multiscale.fit.audit import information, refit_without
+from multiscale.fit.curvature import hessian, minimise
+from multiscale.fit.degrees import used_degrees
 from multiscale.fit.identify import sentences, undetermined
 from multiscale.fit.laplace import Laplace, laplace
 from multiscale.fit.objective import Posterior
@@ -237,3 +239,58 @@ def test_the_assay_that_measured_an_energy_is_the_one_that_informs_it(result: ms
     assert gained["proteome"] == pytest.approx(0.0, abs=0.02)
     index = result.model.parameters.identifiers.index("g_contact")
     assert without["affinities"]["sd"][index] == pytest.approx(3.0, rel=1e-3)  # of the prior, kcal/mol
+
+
+def two_modes() -> Laplace:
+    parameters = ParameterTable([block("a", 2, "lin", sd=1.0)])
+    theta = torch.tensor([[0.0, 1.0], [3.0, 1.5]], dtype=torch.float64)
+    precision = torch.stack([torch.eye(2), 4.0 * torch.eye(2)]).double()
+    return Laplace(parameters, theta, precision, torch.tensor([0.7, 0.3]).double())
+
+
+def test_intervals_of_two_modes_are_those_of_the_mixture():
+    near = two_modes()
+    lower, upper = near.ends()
+    for k in range(2):
+        for end, expected in ((lower[k], 0.05), (upper[k], 0.95)):
+            parts = stats.norm.cdf(end, near.theta[:, k].numpy(), near.sd[:, k].numpy())
+            assert float(near.weights.numpy() @ parts) == pytest.approx(expected, abs=1e-12)
+
+
+def test_draws_of_two_modes_have_their_moments():
+    near = two_modes()
+    draws = near.draws(40000, seed=2)
+    np.testing.assert_allclose(draws.mean(0), near.weights @ near.theta, atol=0.03)
+    np.testing.assert_allclose(np.cov(draws.T.numpy()), near.covariance.numpy(), atol=0.05)
+    np.testing.assert_allclose(near.value_sd(), draws.std(0), rtol=0.02)
+
+
+def test_readings_used_up_are_the_trace_of_the_hat_matrix(result: ms.Result):
+    theta, model = result.theta, result.model
+    precision = hessian(Posterior(model), theta, 0, model.parameters.local())
+    noise, others = model.parameters.slices()["proteome noise"], torch.ones(theta.shape[1], dtype=torch.bool)
+    others[noise] = False
+    moves = 1e-5 * torch.eye(theta.shape[1], dtype=torch.float64)[others]
+    reading = model.readings["proteome"]
+    with torch.no_grad():
+        ends = [reading.location(model.state(theta + sign * moves)) for sign in (1, -1)]
+        sd = reading.noise(model.state(theta))[0]
+    slope = ((ends[0] - ends[1]) / 2e-5).numpy()
+    hat = slope.T @ np.linalg.inv(precision[others][:, others].numpy()) @ slope / sd.numpy() ** 2
+    exact = reading.censoring.numpy() == 0
+    used = used_degrees(model, theta, precision)[0, noise]
+    assert hat.diagonal()[exact].sum() <= float(used) * (1 + 1e-4)
+    assert float(used) <= hat.diagonal().sum() * (1 + 1e-4)  # a censored reading counts for less than one
+
+
+def test_noise_is_larger_than_at_the_joint_optimum(result: ms.Result):
+    where = result.model.parameters.slices()["proteome noise"]
+    joint, _ = minimise(Posterior(result.model), result.theta, local=result.model.parameters.local())
+    assert float(result.theta[0, where]) > float(joint.theta[0, where]) + 0.1
+
+
+def test_starts_in_one_basin_count_as_one_mode(result: ms.Result):
+    evidence = result.optimum.evidence
+    assert evidence is not None
+    assert 1 <= int(evidence.isfinite().sum()) <= 3
+    assert result.optimum.best == int(evidence.argmax())

@@ -147,9 +147,9 @@ class Split:
             done: results of `tasks`, and maybe others, by name.
         """
         models = {name: done[f"{self.name}.{name}"].arrays["predicted"] for name in ("fitted", "no_graph")}
-        ends = done[f"{self.name}.fitted"].arrays
-        models |= {name: ends[name] for name in ENDS if name in ends}
-        table = self._entries(models | self._baselines())
+        found = done[f"{self.name}.fitted"].arrays
+        ends = {name: found[name] for name in ENDS if name in found}
+        table = self._entries(models | self._baselines() | ends)
         rewired = [done[f"{self.name}.rewiring-{k + 1}"] for k in range(self.rewirings)]
         distinct = len({saved.meta["graph"] for saved in rewired} - {subunit_digest(self.problem.graph)})
         if distinct < self.rewirings:
