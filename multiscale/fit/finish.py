@@ -37,10 +37,10 @@ SETTLED = 0.01
 
 @dataclass(frozen=True)
 class _Mode:
-    """One mode: where its start ended, with the curvature there, and where it is with its own noise."""
+    """One mode: the minimum near its start, with the curvature there, and where it is with its own noise."""
 
     start: int
-    joint: Tensor
+    joint: Optimum
     curvature: Tensor
     ended: Optimum
     used: Tensor
@@ -71,19 +71,19 @@ def finish(model: Model, optimum: Optimum) -> Optimum:
 
 def _known(theta: Tensor, modes: list[_Mode]) -> bool:
     """Whether a point is in the basin of a mode."""
-    moves = [(theta - mode.joint)[0] for mode in modes]
+    moves = [(theta - mode.joint.theta)[0] for mode in modes]
     return any(0.5 * float(d @ mode.curvature @ d) < SAME for d, mode in zip(moves, modes, strict=True))
 
 
 def _mode(model: Model, start: int, joint: Optimum, curvature: Tensor) -> _Mode:
     """Estimate the noise at a minimum, and weigh the mode."""
     if torch.linalg.cholesky_ex(curvature)[1]:
-        return _Mode(start, joint.theta, curvature, joint, torch.zeros_like(joint.theta), -torch.inf)
+        return _Mode(start, joint, curvature, joint, torch.zeros_like(joint.theta), -torch.inf)
     ended, used, matrix = restricted(model, joint, curvature)
     factor, failed = torch.linalg.cholesky_ex(matrix)
     loss = Posterior(model)(ended.theta, torch.zeros(1, dtype=torch.int64, device=ended.theta.device))
     evidence = -torch.inf if failed else -float(loss) - float(factor.diagonal().log().sum())
-    return _Mode(start, joint.theta, curvature, ended, used, evidence)
+    return _Mode(start, joint, curvature, ended, used, evidence)
 
 
 def restricted(
@@ -124,8 +124,10 @@ def _with_modes(optimum: Optimum, modes: list[_Mode]) -> Optimum:
     evidence = torch.full_like(optimum.loss, -torch.inf)
     used = torch.zeros_like(optimum.theta)
     for mode in modes:
-        for name in ("theta", "loss", "gradient", "reason"):
+        for name in ("gradient", "reason"):
             values[name][mode.start] = getattr(mode.ended, name)[0]
-        values["steps"][mode.start] += mode.ended.steps[0]
+        values["theta"][mode.start] = mode.ended.theta[0]
+        values["loss"][mode.start] = mode.joint.loss[0]  # comparable with those of the other starts
+        values["steps"][mode.start] += mode.joint.steps[0]
         evidence[mode.start], used[mode.start] = mode.evidence, mode.used[0]
     return Optimum(**values, evidence=evidence, used=used)

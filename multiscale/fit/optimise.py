@@ -34,7 +34,7 @@ class Optimum:
 
     Args:
         theta: shape (start, parameter).
-        loss: negative log posterior, shape (start,).
+        loss: negative log posterior where the search ended, shape (start,).
         gradient: largest absolute derivative, shape (start,).
         reason: index into REASONS, shape (start,).
         steps: accepted steps, shape (start,).

@@ -150,7 +150,12 @@ def _agreement(result: Result) -> str:
     loss = result.optimum.loss
     best = float(loss[result.optimum.best])
     near = int((loss <= best + 2).sum())
-    return f"{near} of {len(loss)} starts ended within 2 of the best negative log posterior, {best:.2f}."
+    said = f"{near} of {len(loss)} starts ended within 2 of the best negative log posterior, {best:.2f}"
+    return (
+        f"Only {said}: others may be better still, so try more starts."
+        if near == 1 < len(loss)
+        else f"{said}."
+    )
 
 
 def _percent(fraction: float) -> str:

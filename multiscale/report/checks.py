@@ -11,7 +11,16 @@ from multiscale.report import html
 from multiscale.report.drawing import panels
 from multiscale.report.estimates import RISE, profile, waterfall
 from multiscale.report.findings import Findings
-from multiscale.report.judgement import MODELS, calibration, controls, fraction_inside, models, rmse, touched
+from multiscale.report.judgement import (
+    MODELS,
+    calibration,
+    controls,
+    exact,
+    fraction_inside,
+    models,
+    rmse,
+    touched,
+)
 from multiscale.report.matrix import heat
 from multiscale.report.sections import Section, folded
 from multiscale.report.tables import table
@@ -124,7 +133,12 @@ def _predictions(findings: Findings) -> list[str]:
     if not {"assay", "measured", "predicted"} <= set(values.columns) or values.empty:
         return []
     rows = [
-        {"assay": assay, "measurements": len(part), "inside": fraction_inside(part)}
+        {
+            "assay": assay,
+            "values": len(exact(part)),
+            "bounds": len(part) - len(exact(part)),
+            "inside": fraction_inside(part),
+        }
         for assay, part in values.groupby("assay", sort=False)
     ]
     inside = pd.DataFrame(rows).rename(columns={"inside": "fraction inside 90 % interval"})

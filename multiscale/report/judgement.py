@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from multiscale.errors import DataError
 from multiscale.report.drawing import AMBER, BLUE, GREY, bare, new_axes, panels, plain, require
 
-__all__ = ["MODELS", "calibration", "controls", "fraction_inside", "models", "rmse", "touched"]
+__all__ = ["MODELS", "calibration", "controls", "exact", "fraction_inside", "models", "rmse", "touched"]
 
 MODELS = {"fitted": "with the graph", "no_graph": "no graph"}
 """Columns of a table of held-out values that are no baseline, and what they are called."""
@@ -41,7 +41,7 @@ def calibration(table: pd.DataFrame, assays: Sequence[str] | None = None, ax: Ax
     """
     require(table, ["assay", "measured", "predicted"])
     assays = list(assays if assays is not None else dict.fromkeys(table["assay"].astype(str)))
-    exact = _exact(table)
+    exact = exact(table)
     ax, places = panels(ax, len(assays), (3.3, 3.3))
     for assay, place in zip(assays, places, strict=True):
         _draw_assay(place, assay, exact[exact["assay"].astype(str) == assay])
@@ -54,11 +54,12 @@ def fraction_inside(table: pd.DataFrame) -> float:
     >>> fraction_inside(pd.DataFrame({"measured": [1.0, 5.0], "lower": [0.0, 0.0], "upper": [2.0, 2.0]}))
     0.5
     """
-    exact = _exact(table)
+    exact = exact(table)
     return float(_inside(exact).mean()) if len(exact) and "lower" in exact else float("nan")
 
 
-def _exact(table: pd.DataFrame) -> pd.DataFrame:
+def exact(table: pd.DataFrame) -> pd.DataFrame:
+    """Measurements that are values, not bounds."""
     has_value = table["measured"].notna()
     return (
         table[has_value & (table["censoring"].fillna(0) == 0)] if "censoring" in table else table[has_value]
