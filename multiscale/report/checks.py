@@ -132,15 +132,11 @@ def _predictions(findings: Findings) -> list[str]:
     values = findings.table("predictions")
     if not {"assay", "measured", "predicted"} <= set(values.columns) or values.empty:
         return []
-    rows = [
-        {
-            "assay": assay,
-            "values": len(exact(part)),
-            "bounds": len(part) - len(exact(part)),
-            "inside": fraction_inside(part),
-        }
-        for assay, part in values.groupby("assay", sort=False)
-    ]
+    rows = []
+    for assay, part in values.groupby("assay", sort=False):
+        known = len(exact(part))
+        row = {"assay": assay, "values": known, "bounds": len(part) - known}
+        rows.append(row | {"inside": fraction_inside(part)})
     inside = pd.DataFrame(rows).rename(columns={"inside": "fraction inside 90 % interval"})
     caption = (
         "Blue: the measurement is inside its 90 % interval; amber: outside. About 90 % should be inside: "

@@ -41,10 +41,10 @@ def calibration(table: pd.DataFrame, assays: Sequence[str] | None = None, ax: Ax
     """
     require(table, ["assay", "measured", "predicted"])
     assays = list(assays if assays is not None else dict.fromkeys(table["assay"].astype(str)))
-    exact = exact(table)
+    known = exact(table)
     ax, places = panels(ax, len(assays), (3.3, 3.3))
     for assay, place in zip(assays, places, strict=True):
-        _draw_assay(place, assay, exact[exact["assay"].astype(str) == assay])
+        _draw_assay(place, assay, known[known["assay"].astype(str) == assay])
     return ax
 
 
@@ -54,8 +54,8 @@ def fraction_inside(table: pd.DataFrame) -> float:
     >>> fraction_inside(pd.DataFrame({"measured": [1.0, 5.0], "lower": [0.0, 0.0], "upper": [2.0, 2.0]}))
     0.5
     """
-    exact = exact(table)
-    return float(_inside(exact).mean()) if len(exact) and "lower" in exact else float("nan")
+    known = exact(table)
+    return float(_inside(known).mean()) if len(known) and "lower" in known else float("nan")
 
 
 def exact(table: pd.DataFrame) -> pd.DataFrame:
