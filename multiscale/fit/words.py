@@ -22,6 +22,9 @@ PRIMARY = "heldout"
 BEATEN = 0.95
 """Part of the rewired graphs that the real one must predict better than, to count as more than a shape."""
 
+ENOUGH = 100
+"""Rewired graphs from which on the part that is beaten is known to a few per cent."""
+
 OPEN = 0.5
 """Width of the interval of an occupancy above which it counts as open."""
 
@@ -42,6 +45,7 @@ def headline(evaluations: Mapping[str, Evaluation]) -> str:
     rewired = np.array(evaluation.rewired)
     beaten = int((rewired > errors["fitted"]).sum())
     controls = f"; it predicts better than {beaten} of {len(rewired)} rewired graphs" if len(rewired) else ""
+    controls += " (too few to be sure; 100 are usual)" if 0 < len(rewired) < ENOUGH else ""
     facts = (
         f"on the {count} held-out blocks that it can influence ({len(touched)} measurements), the root mean "
         f"square error ({evaluation.scale}) is {errors['fitted']:.2f} with the graph and "
