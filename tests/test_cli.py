@@ -312,13 +312,14 @@ def test_a_run_is_exported_and_reported_again_from_its_folder_alone(command, pro
     assert command(*FIT)[0] == 0
     for name in ("fit.toml", "cells.h5ad", "copies.tsv", "affinities.tsv"):
         (project / name).unlink()
-    code, out, err = command("export", "out", "--format", "graphml,cx2", "--format", "sif,h5ad", "--json")
+    code, out, err = command("export", "out", "--format", "graphml,cx2", "--format", "sif,tsv,h5ad", "--json")
     assert code == 0, err
     files = json.loads(out)["files"]
     assert [Path(name).name for name in files] == [
         "network.graphml",
         "network.cx2",
         "network.sif",
+        "parameters.tsv",
         "results.h5ad",
     ]
     assert all((project / name).is_file() for name in files)

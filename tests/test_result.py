@@ -74,6 +74,24 @@ def test_graphml_is_read_by_networkx_with_learned_values(result, tmp_path):
     )
 
 
+def test_exported_parameters_are_all_of_them_with_fitted_values(result: ms.Result, tmp_path):
+    result.export(tmp_path / "parameters.tsv")
+    table = pd.read_csv(tmp_path / "parameters.tsv", sep="\t").set_index("parameterId")
+    assert len(table) == result.model.parameters.size
+    fitted = result.parameters.set_index("parameterId")["nominalValue"]
+    np.testing.assert_allclose(table["nominalValue"], fitted, rtol=1e-12)
+    assert {"lower", "upper", "determinedBy"} <= set(table.columns)
+
+
+def test_a_loaded_result_is_the_one_that_was_saved(result: ms.Result, small_problem, tmp_path):
+    result.save(tmp_path / "model")
+    again = ms.Result.load(tmp_path / "model", small_problem)
+    pd.testing.assert_frame_equal(again.parameters, result.parameters)
+    assert again.optimum.reasons == result.optimum.reasons
+    with pytest.raises(ms.MultiscaleError, match="another `graph_hash`"):
+        ms.Result.load(tmp_path / "model", small_problem.with_graph(ms.rewire(small_problem.graph, seed=2)))
+
+
 def test_a_saved_model_holds_parameters_and_refuses_to_be_overwritten(result, tmp_path):
     result.save(tmp_path / "model")
     saved = weights.load(tmp_path / "model")

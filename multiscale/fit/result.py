@@ -206,7 +206,13 @@ class Result:
         }
 
     def export(self, path: str | Path) -> None:
-        """Write the network with learned values; the suffix says the format (see `formats.FORMATS`)."""
+        """Write the network with learned values; the suffix says the format (see `formats.FORMATS`).
+
+        `.tsv` is the table of all parameters, in PEtab's columns.
+        """
+        if Path(path).suffix.lower() == ".tsv":
+            formats.tables.write_parameters(self.parameters, path)
+            return
         formats.export(self.problem.graph, Path(path), self.node_values(), self.metadata())
 
     def write_anndata(self, adata: Any, key_added: str = "multiscale") -> None:

@@ -26,6 +26,9 @@ FORMAT_VERSION = 1
 """Of metrics.json and with it of the folder."""
 
 NETWORK, RESULTS = "network.graphml", "results.h5ad"
+SOURCE = {"h5ad": RESULTS, "h5mu": RESULTS, "tsv": "parameters.tsv"}
+"""File of the run that a format is made from, if it is not the network."""
+
 SAID = ("headline", "sentences", "not_determined", "tables")
 """Keys of metrics.json that become parts of the findings of their own."""
 
@@ -95,7 +98,7 @@ def export_run(
     existing = [file for file in files.values() if file.exists()]
     if existing and not overwrite:
         raise OutputError(f"{existing[0]} exists; give another folder or add --overwrite.")
-    needed = {name: _need(run, RESULTS if name in ("h5ad", "h5mu") else NETWORK) for name in files}
+    needed = {name: _need(run, SOURCE.get(name, NETWORK)) for name in files}
     out.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
         _export(name, needed[name], file)
@@ -111,7 +114,7 @@ def _file_name(name: str) -> str:
 
 def _export(name: str, source: Path, path: Path) -> None:
     """Write one format, atomically, from the network or the results of a run."""
-    if name == "h5ad":
+    if source.suffix == path.suffix:
         with atomic.replace(path) as temporary:
             shutil.copyfile(source, temporary)
     elif name == "h5mu":
