@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multiscale.errors import DataError
+from multiscale.fit.checkpoint import Checkpoint
 from multiscale.fit.result import DRAWS, Result
 from multiscale.fit.train import train
 from multiscale.model import Problem
@@ -21,6 +22,8 @@ def fit(
     max_steps: int = 300,
     draws: int = DRAWS,
     progress: bool = True,
+    checkpoint: Checkpoint | None = None,
+    save_every_s: float = 20.0,
 ) -> Result:
     """Fit all measurements of a problem jointly: maximum a posteriori from many starts in one batch.
 
@@ -31,9 +34,11 @@ def fit(
         accelerator: `auto` (GPU if there is one), `cpu` or `gpu`.
         threads: CPU threads of PyTorch; more than one pays only for thousands of cells or molecules.
         adam_steps: steps of Adam before the quasi-Newton method.
-        max_steps: most quasi-Newton steps per start; the best start is then finished by Newton's method.
+        max_steps: most quasi-Newton steps per start; the best ones are then finished by Newton's method.
         draws: draws of the posterior for the intervals of what follows from the parameters; 0 for none.
         progress: show a progress bar on a terminal.
+        checkpoint: where the search keeps its state and finds it again; None keeps nothing.
+        save_every_s: least time between two saves, s.
 
     Returns:
         the fitted network; `result.optimum.reasons` says why every start stopped.
@@ -60,6 +65,8 @@ def fit(
         threads=threads,
         polished=True,
         progress=progress,
+        checkpoint=checkpoint,
+        save_every_s=save_every_s,
     )
     if not optimum.loss.isfinite().any():
         raise DataError(

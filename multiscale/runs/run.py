@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from multiscale.config import Config
-from multiscale.errors import DataError
+from multiscale.fit.api import fit
 from multiscale.fit.audit import information, refit_without
 from multiscale.fit.checkpoint import Checkpoint, Saved
 from multiscale.fit.evaluation import Evaluation, Settings
@@ -20,7 +20,7 @@ from multiscale.fit.holdout import Split
 from multiscale.fit.result import Result
 from multiscale.fit.summary import judged, metrics
 from multiscale.fit.tasks import Task, complete, worker_count
-from multiscale.fit.train import device_of, train
+from multiscale.fit.train import device_of
 from multiscale.formats import document
 from multiscale.model import Problem
 from multiscale.report import page
@@ -99,22 +99,14 @@ def _fit(
     config: Config, problem: Problem, checkpoint: Checkpoint, progress: bool, save_every_s: float
 ) -> Result:
     """Fit, or take the fit of the checkpoint."""
-    settings = config.fit.model_dump()
-    model, optimum = train(
+    return fit(
         problem,
-        **settings,
-        polished=True,
+        **config.fit.model_dump(),
+        draws=config.uncertainty.draws,
         progress=progress,
         checkpoint=checkpoint,
         save_every_s=save_every_s,
     )
-    if not optimum.loss.isfinite().any():
-        raise DataError(
-            "no start reached a finite posterior: an equilibrium failed for every one; check the priors."
-        )
-    del settings["accelerator"]
-    settings |= {"draws": config.uncertainty.draws, "device": str(model.device)}
-    return Result(problem, model, optimum, settings)
 
 
 def _splits(config: Config, problem: Problem) -> list[Split]:

@@ -49,7 +49,10 @@ def read_run(folder: str | Path) -> Findings:
     metrics = document.read(_need(folder, "metrics.json"), FORMAT_VERSION)
     config = document.read(_need(folder, "config.json"), FORMAT_VERSION)
     network = formats.graphml.read(_need(folder, NETWORK))
-    tables = {name: read_table(_need(folder, f"{name}.tsv")) for name in metrics["tables"]}
+    names = metrics.get(
+        "tables", sorted(path.stem for path in folder.glob("*.tsv"))
+    )  # the first runs name none
+    tables = {name: read_table(_need(folder, f"{name}.tsv")) for name in names}
     return Findings(
         title=config.get("title") or network.graph.name,
         question=config.get("question", ""),
