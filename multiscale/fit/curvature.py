@@ -37,27 +37,18 @@ def hessian(objective: Objective, theta: Tensor, row: int = 0, local: Sequence[T
     Returns:
         symmetric matrix, shape (parameter, parameter).
     """
-    size = theta.shape[1]
-    probes = _probes(size, local, theta)
-    products = torch.cat([_products(objective, theta, row, part) for part in probes.split(ROWS)])
-    single = torch.ones(size, dtype=torch.bool, device=theta.device)
+    outside = torch.ones_like(theta[0], dtype=torch.bool)
     for block in local:
-        single[block.flatten()] = False
-    alone = single.nonzero()[:, 0]
-    matrix = theta.new_zeros(size, size)
+        outside[block.flatten()] = False
+    alone = outside.nonzero()[:, 0]
+    identity = torch.eye(theta.shape[1], dtype=theta.dtype, device=theta.device)
+    probes = torch.cat([identity[alone], *(identity[block].sum(0) for block in local)])
+    products = torch.cat([_products(objective, theta, row, part) for part in probes.split(ROWS)])
+    matrix = torch.zeros_like(identity)
     matrix[alone] = products[: len(alone)]
     matrix[:, alone] = products[: len(alone)].T
     _spread(matrix, products[len(alone) :], local)
     return (matrix + matrix.T) / 2
-
-
-def _probes(size: int, local: Sequence[Tensor], theta: Tensor) -> Tensor:
-    """Directions: one per parameter outside contexts, then one per parameter of a context for all of them."""
-    identity = torch.eye(size, dtype=theta.dtype, device=theta.device)
-    outside = torch.ones(size, dtype=torch.bool, device=theta.device)
-    for block in local:
-        outside[block.flatten()] = False
-    return torch.cat([identity[outside], *(identity[block].sum(0) for block in local)])
 
 
 def _products(objective: Objective, theta: Tensor, row: int, directions: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,24 +22,22 @@ from multiscale.physics.scales import ln_sum
 
 __all__ = ["Intervals", "bound_fraction", "propagate", "propagate_table"]
 
+log = logging.getLogger("multiscale")
+
 DRAWS_AT_ONCE = 100  # solved in one batch, which bounds the memory
 
 
+@dataclass(frozen=True)
 class Intervals:
     """Lower and upper ends by name of the quantity, without the axis of starts.
 
     Args:
         lower: per quantity.
         upper: per quantity.
-        failed: draws whose equilibrium was not found; they are left out.
     """
 
-    def __init__(self, lower: dict[str, np.ndarray], upper: dict[str, np.ndarray], failed: int = 0) -> None:
-        self.lower, self.upper, self.failed = lower, upper, failed
-
-    def __contains__(self, name: str) -> bool:
-        """Whether a quantity has intervals."""
-        return name in self.lower
+    lower: dict[str, np.ndarray]
+    upper: dict[str, np.ndarray]
 
 
 def quantities(model: Model, state: State) -> dict[str, Tensor]:
@@ -45,7 +45,6 @@ def quantities(model: Model, state: State) -> dict[str, Tensor]:
     found = {
         "g": state.g,
         "ln_x": state.ln_x,
-        "ln_total": state.ln_total,
         "mean_ln_x": state.ln_x.mean(1),
         "mean_ln_total": state.ln_total.mean(1),
         "bound": bound_fraction(model, state),
@@ -53,7 +52,7 @@ def quantities(model: Model, state: State) -> dict[str, Tensor]:
     }
     pairs = pair_state(model, state)
     if pairs is not None:
-        found |= {"occupancy": pairs.occupancy, "pair_ln_x": pairs.ln_x}
+        found["occupancy"] = pairs.occupancy
         found["pair_activity"] = pair_activities(model, state, pairs)
     return found
 
@@ -130,7 +129,9 @@ def _summarise(
         {name: np.quantile(value, 0.5 + sign * level / 2, axis=0) for name, value in values.items()}
         for sign in (-1, 1)
     )
-    return Intervals(lower, upper, draws - kept)
+    if kept < draws:
+        log.warning("intervals: %d of %d draws have no equilibrium and are left out", draws - kept, draws)
+    return Intervals(lower, upper)
 
 
 def _new_reading(reading: TableReading, state: State, generator: torch.Generator) -> Tensor:

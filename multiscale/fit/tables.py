@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["complexes", "energies", "pairs", "parameters", "pathways", "predictions", "starts"]
 
 
+SCALES = {"ln_K2D": "ln (molecules per µm²)"}
+"""Scale of a readout that is not that of its assay."""
+
+
 def parameters(result: Result) -> pd.DataFrame:
     """PEtab parameter table of the best start, beside priors, spread over starts and intervals."""
     table = result.model.parameters.frame(result.theta[0])
@@ -123,7 +127,7 @@ def _table_predictions(result: Result, name: str) -> pd.DataFrame:
             "context": entries["context"],
             "target": entries["target"],
             "readout": entries["readout"],
-            "scale": reading.term.table.assay.scale,
+            "scale": entries["readout"].map(SCALES).fillna(reading.term.table.assay.scale),
             "measured": entries["y"],
             "predicted": location,
         }

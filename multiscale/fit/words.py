@@ -126,7 +126,7 @@ def _talk(result: Result) -> str:
 
 def _determined(result: Result) -> str:
     if result.laplace is None:
-        return "No intervals could be computed: the best start has not reached a minimum."
+        return "No intervals could be computed for this fit."
     source = result.parameters["determinedBy"].value_counts()
     return (
         f"Of {len(result.parameters)} parameters the data determine {source.get('data', 0)} (their posterior "

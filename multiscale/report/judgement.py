@@ -77,7 +77,8 @@ def _draw_assay(ax: Axes, assay: str, table: pd.DataFrame) -> None:
     """One panel: identity, intervals, points inside in blue and outside in amber."""
     inside = _inside(table)
     ax.set_title(f"{plain([assay], 34)[0]}\n{_say_inside(table)}", fontsize=9, loc="left")
-    unit = f", {plain([table['scale'].iloc[0]])[0]}" if "scale" in table and len(table) else ""
+    scales = list(dict.fromkeys(table["scale"])) if "scale" in table else []
+    unit = f", {plain([' or '.join(map(str, scales))])[0]}" if scales else ""
     ax.set_xlabel(f"measured{unit}", fontsize=8)
     ax.set_ylabel("predicted", fontsize=8)
     ax.tick_params(labelsize=8)
