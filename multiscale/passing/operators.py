@@ -8,9 +8,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
-from multiscale.physics.scales import relative_to_mean, supply
+from multiscale.physics.scales import phenotype_rate, relative_to_mean, supply
 
-__all__ = ["Pooling", "Translation"]
+__all__ = ["Drive", "Pooling", "Translation"]
 
 
 class Translation(MessagePassing):
@@ -52,4 +52,30 @@ class Pooling(MessagePassing):
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Signed weight times ln of the member relative to its reference."""
+        return weight.unsqueeze(-1) * x_j
+
+
+class Drive(MessagePassing):
+    """pathway → cell (`drives`): μ = μ₀ + b · tanh(Σ_p β_p a_p / b), one PyG pass of `messages.drive`.
+
+    Args:
+        bound: b > 0, the largest change of the rate, 1/s.
+
+    Shapes: `x` is a pair (activity (pathway, context), μ₀ (cell, context or 1)), `weight` is β = sign ·
+    weight (edge,), the edges are those of one phenotype; returns μ (cell, context).
+    """
+
+    def __init__(self, bound: float | Tensor) -> None:
+        super().__init__(aggr="sum")
+        self.bound = bound
+
+    def forward(self, x: tuple[Tensor, Tensor], edge_index: Tensor, weight: Tensor) -> Tensor:
+        """Return the rate of the phenotype in every cell."""
+        activity, base = x
+        size = (activity.shape[0], base.shape[0])
+        drive = self.propagate(edge_index, x=activity, weight=weight, size=size)
+        return phenotype_rate(base, drive, self.bound)
+
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Signed weight times the activity of the pathway."""
         return weight.unsqueeze(-1) * x_j

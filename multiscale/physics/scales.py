@@ -1,4 +1,4 @@
-"""Laws that join scales: transcript to supply, supply to totals, cells to contacts, complexes to pathways."""
+"""Laws that join scales: transcripts, supply, totals, contacts between cells, pathways and phenotypes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ __all__ = [
     "ln_concentration",
     "ln_sum",
     "ln_two_dimensional_Kd",
+    "phenotype_rate",
     "relative_to_mean",
     "supply",
 ]
@@ -118,3 +119,26 @@ def relative_to_mean(ln_values: Tensor, axis: int = -2) -> Tensor:
     [-1.0, 1.0]
     """
     return ln_values - ln_values.mean(axis, keepdim=True)
+
+
+def phenotype_rate(base: Tensor, drive: Tensor, bound: float | Tensor) -> Tensor:
+    """Rate of a phenotype of a cell that pathways drive: μ = μ₀ + b · tanh(u/b), as in dN/dt = N μ.
+
+    It rises with u at slope 1 where u is small, and stays within b of μ₀ whatever the pathways do.
+
+    Args:
+        base: μ₀, rate at the reference, where every activity is zero, 1/s.
+        drive: u = Σ_p β_p a_p, signed weights (1/s) times activities, same shape after broadcasting.
+        bound: b > 0, the largest change of the rate, 1/s.
+
+    Returns:
+        μ in 1/s; negative where the cells die faster than they divide.
+
+    Source: definition (bounded and monotone in every activity, rising or falling with the sign of β).
+
+    >>> import torch
+    >>> base, drive = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0.0, 1e9, -1e9])
+    >>> phenotype_rate(base, drive, 0.5).tolist()
+    [1.0, 1.5, 0.5]
+    """
+    return base + bound * (drive / bound).tanh()
