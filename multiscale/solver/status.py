@@ -32,6 +32,16 @@ class Status(IntEnum):
         3,
         "totals admit no non-negative solution: a molecule has neither free form nor partner left",
     )
+    UNSTABLE = 4, "the steady state that was found is not stable: perturbations grow"
+    NO_STEADY_STATE = (
+        5,
+        "no steady state was found: concentrations may oscillate, grow, or change very slowly",
+    )
+    GRAZING_EVENT = 6, "an event's condition was touched, not crossed: its time has no derivative"
+    SINGULAR = 7, "a linear system had no solution, even with pivoting"
+    TOO_MANY_STEPS = 8, "more steps than `max_steps`: raise it, or loosen `rtol` and `atol`"
+    STEP_TOO_SMALL = 9, "the step fell below rounding: the solution may blow up, or `rtol` is too small"
+    NOT_FINITE = 10, "a rate is not a finite number: check parameters and concentrations"
 
     @property
     def solved(self) -> bool:
