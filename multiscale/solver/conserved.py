@@ -1,0 +1,225 @@
+"""Conservation laws L x = T in place of the dependent equations of f(x) = 0.
+
+Since L f = 0, as many of the equations f(x) = 0 follow from the others as there are laws. Let D be one
+species per law, chosen such that L_D is invertible, and I all others. From f_I = 0 follows L_D f_D = −L_I f_I
+= 0, so
+
+    f_I(x) = 0,   L x = T
+
+is equivalent to f(x) = 0 with given totals, and has as many independent equations as unknowns for generic
+rates. D are the species that hold most of the totals: an equation that is left out holds only to the rounding
+errors of the others, which a species with small fluxes would feel.
+
+On the class of states with the same totals, x_D moves with x_I as E = ∂x_D/∂x_I = −L_D⁻¹ L_I, which gives the
+Jacobian of the dynamics on that class, J_II + J_ID E.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Conserved", "conserved", "feasible"]
+
+EPSILON = torch.finfo(torch.float64).eps
+Sparse = dict[int, Fraction]
+
+
+@dataclass(frozen=True, eq=False)
+class Conserved:
+    """Laws, all independent.
+
+    Args:
+        moieties: L, shape (moiety, species).
+        constant: species that nothing changes and no given law keeps constant; each is a law of its own,
+        after
+            the given ones.
+    """
+
+    moieties: Tensor
+    constant: Tensor
+
+    def totals(self, x: Tensor) -> Tensor:
+        """L x, shape (..., species) → (..., moiety); systems are summed one by one, in a fixed order."""
+        return torch.matmul(self.moieties.expand(*x.shape[:-1], -1, -1), x.unsqueeze(-1)).squeeze(-1)
+
+    def replaced(self, x: Tensor) -> Tensor:
+        """D: per law the species whose equation it replaces, shape (system, moiety).
+
+        Gaussian elimination of L with pivots where |L_mj| x_j is largest.
+        """
+        rest = self.moieties.expand(len(x), -1, -1)
+        laws, species = self.moieties.shape
+        weight = torch.where(x > 0, x, torch.finfo(x.dtype).tiny).unsqueeze(-2)
+        chosen = torch.zeros(len(x), laws, dtype=torch.int64, device=x.device)
+        noise = species * EPSILON * self.moieties.abs().amax() if laws else 0.0
+        system = torch.arange(len(x), device=x.device)
+        for _ in range(laws):
+            best = (rest.abs() * weight).flatten(1).argmax(1)
+            law, column = best // species, best % species
+            chosen[system, law] = column
+            pivot = rest[system, law] / rest[system, law, column].unsqueeze(-1)
+            rest = rest - rest[system, :, column].unsqueeze(-1) * pivot.unsqueeze(-2)
+            rest = torch.where(rest.abs() > noise, rest, 0.0)
+        return chosen
+
+    def orientation(self, rows: Tensor) -> Tensor:
+        """Sign of det L_D, shape (system,): that of the determinant of `matrix` for σ → ∞."""
+        return torch.linalg.slogdet(self._columns(rows))[0]
+
+    def remainder(self, rate: Tensor, x: Tensor, totals: Tensor, rows: Tensor) -> Tensor:
+        """What is left to balance: f in rows I and T − L x in rows D, shape (system, species)."""
+        return rate.scatter(-1, rows, totals - self.totals(x))
+
+    def matrix(self, jacobian: Tensor, shift: Tensor, rows: Tensor) -> Tensor:
+        """σ − J in rows I and L in rows D, shape (system, species, species); σ has shape (system,)."""
+        size = jacobian.shape[-1]
+        eye = torch.eye(size, dtype=jacobian.dtype, device=jacobian.device)
+        laws = self.moieties.expand(len(jacobian), -1, -1)
+        return (shift[:, None, None] * eye - jacobian).scatter(1, _wide(rows, size), laws)
+
+    def reduced(self, jacobian: Tensor, rows: Tensor) -> Tensor:
+        """Jacobian on the class of states with the same totals, J_II + J_ID E, shape (system, I, I)."""
+        size, count = jacobian.shape[-1], len(jacobian)
+        kept = torch.ones(count, size, dtype=torch.bool, device=rows.device).scatter(1, rows, False)
+        kept = kept.nonzero()[:, 1].reshape(count, size - rows.shape[1])
+        follow = -torch.linalg.solve(self._columns(rows), self._columns(kept))
+        mine = jacobian.gather(1, _wide(kept, size)).mT  # (system, species, I)
+        inner, outer = (mine.gather(1, _wide(part, kept.shape[1])).mT for part in (kept, rows))
+        return inner + outer @ follow
+
+    def _columns(self, species: Tensor) -> Tensor:
+        """Columns of L, a choice per system: (system, k) → (system, moiety, k)."""
+        laws = self.moieties.expand(len(species), -1, -1)
+        return laws.gather(2, species.unsqueeze(1).expand(-1, laws.shape[1], -1))
+
+
+def _wide(rows: Tensor, size: int) -> Tensor:
+    """An index of rows for `gather` and `scatter` of whole rows."""
+    return rows.unsqueeze(-1).expand(-1, -1, size)
+
+
+def conserved(moieties: Tensor | None, pattern: Tensor, size: int) -> Conserved:
+    """Check the conservation laws of a network and complete them by species that nothing changes.
+
+    Args:
+        moieties: L with L f(x) = 0 for all x, shape (moiety, species); None for none.
+        pattern: entries of ∂f/∂x that can differ from zero, shape (2, nonzero).
+        size: number of species.
+
+    Raises:
+        ValueError: L has a wrong shape or type, is not finite, or its rows depend on each other.
+
+    >>> pattern = torch.tensor([[0, 1], [0, 0]])
+    >>> laws = conserved(torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64), pattern, 3)
+    >>> laws.constant.tolist(), laws.replaced(torch.tensor([[1.0, 5.0, 2.0]], dtype=torch.float64)).tolist()
+    ([2], [[1, 2]])
+    """
+    L = torch.zeros(0, size, dtype=torch.float64, device=pattern.device) if moieties is None else moieties
+    if L.dtype != torch.float64 or L.ndim != 2 or L.shape[1] != size or not bool(L.isfinite().all()):
+        got = f"{L.dtype} of shape {tuple(L.shape)}"
+        raise ValueError(f"`moieties` must be finite float64 of shape (moiety, {size}); got {got}.")
+    quiet = sorted(set(range(size)) - set(pattern[0].tolist()))
+    content = L.detach().cpu().numpy().tobytes()
+    return _complete((L.shape[0], L.shape[1]), content, tuple(quiet), pattern.device)
+
+
+@lru_cache(maxsize=64)
+def _complete(
+    shape: tuple[int, int], content: bytes, quiet: tuple[int, ...], device: torch.device
+) -> Conserved:
+    """Exact elimination; species that nothing changes are added where laws leave them free."""
+    L = np.frombuffer(content).reshape(shape)
+    pivots: dict[int, Sparse] = {}
+    for number, row in enumerate(L.tolist()):
+        if not _eliminate(pivots, {j: Fraction(value) for j, value in enumerate(row) if value}):
+            raise ValueError(f"row {number} of `moieties` is a combination of others; leave it out.")
+    constant = [j for j in quiet if _eliminate(pivots, {j: Fraction(1)})]
+    full = torch.tensor(np.concatenate([L, np.eye(shape[1])[constant]]), device=device)
+    return Conserved(full, torch.tensor(constant, dtype=torch.int64, device=device))
+
+
+def _eliminate(pivots: dict[int, Sparse], row: Sparse) -> bool:
+    """Add a law to those eliminated so far, by pivot and in their order; False if it follows from them."""
+    for pivot, earlier in pivots.items():
+        if pivot in row:
+            times = row[pivot] / earlier[pivot]
+            entries = {
+                j: row.get(j, Fraction(0)) - times * earlier.get(j, Fraction(0)) for j in row | earlier
+            }
+            row = {j: value for j, value in entries.items() if value}
+    if row:
+        pivots[min(row)] = row
+    return bool(row)
+
+
+def feasible(laws: Conserved, x0: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+    """Non-negative concentrations with given totals, near a start.
+
+    Where the totals are those of x0, this is x0. Else x0 is bounded by what totals allow of each species, b,
+    and corrected by the smallest change relative to x0 + b. If that is negative somewhere, a linear program
+    finds a point with all species as far from zero, relative to b, as can be.
+
+    Args:
+        laws: conservation laws.
+        x0: start ≥ 0, shape (system, species).
+        totals: T, shape (system, moiety).
+
+    Returns:
+        x, shape (system, species), and whether there is such a point, shape (system,).
+    """
+    x, possible = x0.clone(), torch.ones_like(x0[:, 0], dtype=torch.bool)
+    slack = 4 * EPSILON * (laws.moieties.abs() * x0.unsqueeze(-2)).sum(-1)
+    for i in torch.nonzero(((totals - laws.totals(x0)).abs() > slack).any(-1)).flatten().tolist():
+        if not bool(totals[i].isfinite().all()):
+            possible[i] = False
+            continue
+        most = _most(laws.moieties, totals[i])
+        near = torch.minimum(x0[i], most)
+        point = _corrected(laws.moieties, near, near + most, totals[i])
+        if point is None:
+            point = _interior(laws.moieties, most, totals[i])
+        possible[i] = point is not None
+        x[i] = x0[i] if point is None else point
+    return x, possible
+
+
+def _most(L: Tensor, totals: Tensor) -> Tensor:
+    """How much of each species its scarcest moiety can hold; 1 for species without a moiety."""
+    share = torch.where(L != 0, totals.abs().unsqueeze(-1) / L.abs(), torch.inf)
+    return share.amin(0).nan_to_num(posinf=1.0) if len(L) else torch.ones_like(L.sum(0))
+
+
+def _corrected(L: Tensor, x: Tensor, size: Tensor, totals: Tensor) -> Tensor | None:
+    """x plus the smallest change, relative to `size`, that gives the totals; None if it is not good."""
+    weighted = L * size
+    change = torch.linalg.pinv(weighted @ L.T, hermitian=True) @ (totals - L @ x)
+    point = x + change @ weighted
+    missed = (totals - L @ point).abs() > 1e3 * EPSILON * (totals.abs() + L.abs() @ point.abs())
+    return None if bool((point < 0).any() | missed.any()) else point
+
+
+def _interior(L: Tensor, most: Tensor, totals: Tensor) -> Tensor | None:
+    """A point with the totals and all x ≥ τ b for the largest τ ≤ 1; None if there is none."""
+    from scipy.optimize import linprog
+
+    species, scale = L.shape[1], torch.where(totals != 0, totals.abs(), 1.0)
+    equations = torch.cat([L / scale.unsqueeze(-1), torch.zeros_like(scale).unsqueeze(-1)], -1)
+    above = torch.cat([-torch.eye(species, dtype=L.dtype), most.cpu().unsqueeze(-1)], -1)
+    answer = linprog(
+        np.append(np.zeros(species), -1.0),
+        A_ub=above.numpy(),
+        b_ub=np.zeros(species),
+        A_eq=equations.cpu().numpy(),
+        b_eq=(totals / scale).cpu().numpy(),
+        bounds=[(0, None)] * species + [(0, 1)],
+    )
+    if answer.status != 0:
+        return None
+    x = torch.as_tensor(answer.x[:-1]).to(L)
+    return _corrected(L, x, x, totals)
