@@ -177,6 +177,22 @@ def test_a_batch_has_the_gradients_of_its_systems():
         torch.testing.assert_close(slope[i], together[3][i], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["adjoint", "forward", "autograd"])
+def test_a_system_that_fails_changes_no_gradient_of_the_others(method):
+    system = mass_action_system(1, [((0, 0), {0: 1})], extra=1)  # x' = k x²: infinite at t = 1/(k x0)
+    p = vector(0.1, 2.0, 0.3)[:, None] * vector(1, 1)
+    alone = p[[0, 2]].clone().requires_grad_()
+    together = p.clone().requires_grad_()
+    event = Event(lambda at: at.x[:, 0] - 1.05, lambda at: at.x * (1 + at.p[:, 1:]))
+    options = {"events": [event], "gradient": method, "max_steps": 200}
+    for leaf in (alone, together):
+        x = time_course(system, leaf.detach()[:, :1] * 0 + 1, leaf, vector(0.6, 1.0), **options).x
+        x.square().sum().backward()
+    assert alone.grad is not None and together.grad is not None
+    assert torch.equal(together.grad[[0, 2]], alone.grad)
+    assert together.grad[1].abs().max() == 0
+
+
 def test_second_derivatives_come_from_autograd_and_are_refused_by_the_adjoint():
     decay = mass_action_system(1, [((0,), {0: -1})])
     k = vector(1.2)[None].requires_grad_()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 __all__ = ["END", "HELD", "Emit", "Entry", "Jump", "StepEntry", "Tape"]
@@ -96,6 +97,18 @@ class Tape:
         self._segments.append(_Segment(states.clone()))
         self._held = 0
 
+    def keep(self, systems: Tensor) -> None:
+        """Forget the entries of all other systems, such as failed ones, which pass on no gradient.
+
+        Args:
+            systems: which to keep, (system,) bool.
+        """
+        if bool(systems.all()):
+            return
+        for segment in self._segments:
+            kept = (_part(entry, systems[entry.rows]) for entry in segment.entries)
+            segment.entries = [entry for entry in kept if len(entry.rows)]
+
     @property
     def segments(self) -> int:
         """Number of segments; all but the last are repeated before they are run backwards."""
@@ -122,6 +135,21 @@ class Tape:
         for number, segment in enumerate(self._segments):
             last = number == len(self._segments) - 1
             yield from segment.entries if last else _repeat(segment, advance)
+
+
+def _part(entry: Entry, kept: Tensor) -> Entry:
+    """Some rows of an entry."""
+    if bool(kept.all()):
+        return entry
+    if isinstance(entry, Emit):
+        return Emit(entry.rows[kept], entry.output[kept])
+    x = None if entry.x is None else entry.x[kept]
+    if isinstance(entry, Jump):
+        return replace(entry, rows=entry.rows[kept], t=entry.t[kept], x=x)
+    row, output = entry.output[:, kept[entry.output[0]]]
+    new = torch.stack([(kept.cumsum(0) - 1)[row], output])
+    parts = {name: getattr(entry, name)[kept] for name in ("rows", "t", "h", "cut")}
+    return StepEntry(**parts, output=new, x=x)
 
 
 def _repeat(segment: _Segment, advance: Callable[[Entry, Tensor], Tensor]) -> list[Entry]:

@@ -119,6 +119,8 @@ def time_course(
     with torch.no_grad():
         tape = Tape(x0, memory) if needed else None
         done = Integration(task, x0.detach(), tape).run()
+    if tape is not None:
+        tape.keep(done.status <= Status.ROUNDING)
     x = done.out
     if tape is not None and gradient == "autograd":
         x = replay(task, tape, x0, p, done.out, done.status)
