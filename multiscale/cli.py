@@ -199,6 +199,48 @@ def _interrupted(out: Path) -> str:
 
 
 @app.command()
+def simulate(
+    graph: Annotated[str, typer.Argument(help="Network with rate constants: a name or a folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Table to write (.csv or .tsv).")],
+    times: Annotated[
+        str, typer.Option("--times", help="Seconds: start:stop:count, log:start:stop:count, or 0,1,5.")
+    ] = "",
+    steady: Annotated[bool, typer.Option("--steady", help="Steady state instead of a time course.")] = False,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of a parameter, or a start in µM; NAME=1,2,5 is a scan."),
+    ] = None,
+    initial: Annotated[
+        list[str] | None, typer.Option("--initial", help="As --set, for species only, in µM.")
+    ] = None,
+    doses: Annotated[
+        list[str] | None, typer.Option("--dose", help="NAME=VALUE@TIME: µM added (an input: set) at a time.")
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", help="K.")] = 310.15,
+    rtol: Annotated[float, typer.Option("--rtol", help="Relative tolerance.")] = 1e-6,
+    atol: Annotated[float, typer.Option("--atol", help="Absolute tolerance, µM.")] = 1e-9,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write (.png, .svg, .pdf).")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Simulate a network: concentrations over time, or at rest, with its nominal values."""
+    from multiscale.formats.document import to_json
+    from multiscale.runs import simulation
+
+    request = simulation.Request(
+        graph, times, values or [], initial or [], doses or [], steady, temperature, rtol, atol
+    )
+    trajectory = simulation.run(request, out, plot, overwrite)
+    failed = simulation.failure(trajectory)
+    if as_json:
+        typer.echo(to_json(simulation.summary(trajectory, out, plot)))
+    else:
+        typer.echo("\n".join(str(path) for path in (out, plot) if path is not None))
+    if failed:
+        _fail(f"{failed} What was solved is in {out}.")
+
+
+@app.command()
 def report(
     run: Run,
     out: Annotated[

@@ -26,18 +26,26 @@ def random_graph(seed: int, molecules: int = 8, note: str = "") -> Graph:
     parameters = _parameters(rng, complexes, note)
     reactions = pd.DataFrame(
         {
-            "name": ["meet", "make"],
-            "reversible": [True, False],
-            "source_or_sink": [False, True],
-            "k_f": ["k", ""],
+            "name": ["meet", "make", "turn"],
+            "law": ["mass_action", "mass_action", "michaelis_menten"],
+            "reversible": [True, False, False],
+            "fast": [True, False, False],
+            "source_or_sink": [False, True, False],
+            "k_f": ["k", "", ""],
+            "constants": ["", "", "V_max=v;Km=K"],
+            "compartment": ["membrane", "", ""],
         }
     )
     pathways = pd.DataFrame({"name": ["p 1", "p/2"], "identifier": ["R-1", ""], "label": note})
     member_ends = rng.choice(names, size=molecules, replace=False)
     edges = {
         "subunit": subunits,
-        "reactant": pd.DataFrame({"source": names[0], "target": "meet", "stoichiometry": [2]}),
-        "product": pd.DataFrame({"source": ["make", "meet"], "target": [names[1], "C0"], "note": note}),
+        "reactant": pd.DataFrame(
+            {"source": names[::2][:2], "target": ["meet", "turn"], "stoichiometry": [2, 1]}
+        ),
+        "product": pd.DataFrame(
+            {"source": ["make", "meet", "turn"], "target": [names[1], "C0", names[3]], "note": note}
+        ),
         "modifier": pd.DataFrame(
             {"source": [names[1], "C0"], "target": "make", "role": ["catalyst", "inhibitor"]}
         ),
@@ -57,7 +65,13 @@ def random_graph(seed: int, molecules: int = 8, note: str = "") -> Graph:
     }
     nodes = {
         "molecule": pd.DataFrame(
-            {"name": names, "kind": rng.choice(["gene", "drug"], size=molecules), "note": note}
+            {
+                "name": names,
+                "kind": rng.choice(["gene", "drug"], size=molecules),
+                "initial": ["0.25", "x", *[""] * (molecules - 2)],
+                "constant": [False, True, *[False] * (molecules - 2)],
+                "note": note,
+            }
         ),
         "complex": complexes,
         "reaction": reactions,
@@ -96,10 +110,12 @@ def _complexes(rng: np.random.Generator, names: list[str], note: str) -> tuple[p
 
 def _parameters(rng: np.random.Generator, complexes: pd.DataFrame, note: str) -> pd.DataFrame:
     energies = [f"g{i}" for i in range(len(complexes))] + ["shared"]
-    table = pd.DataFrame({"parameterId": [*energies, "rho", "h", "k"]})
-    table["role"] = ["energy"] * len(energies) + ["loss", "confinement", "rate_constant"]
-    table["unit"] = ["kcal/mol"] * len(energies) + ["1", "nm", "1/(uM*s)"]
-    table["nominalValue"] = [*rng.normal(size=len(energies)), 0.25, 3.0, 1e-7 * rng.random()]
+    table = pd.DataFrame({"parameterId": [*energies, "rho", "h", "k", "v", "K", "x"]})
+    roles = ["loss", "confinement", "rate_constant", "rate_constant", "Km", "concentration"]
+    table["role"] = ["energy"] * len(energies) + roles
+    table["unit"] = ["kcal/mol"] * len(energies) + ["1", "nm", "1/(uM*s)", "uM/s", "nM", "µM"]
+    rates = [1e-7 * rng.random(), 0.5, 20.0, 1.5]
+    table["nominalValue"] = [*rng.normal(size=len(energies)), 0.25, 3.0, *rates]
     table["objectivePriorType"], table["objectivePriorParameters"] = "normal", "0;1"
     return table.assign(note=note)
 

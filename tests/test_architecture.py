@@ -98,6 +98,8 @@ def gene_names() -> set[str]:
     names: set[str] = set()
     for path in (ROOT / "graphs").glob("*/nodes.tsv"):
         nodes = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        if "identifier" not in nodes:  # the names are enough
+            continue
         molecules = nodes[(nodes["type"] == "molecule") & (nodes["identifier"] != "")]
         names |= set(molecules["identifier"])
     return names

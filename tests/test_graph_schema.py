@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from multiscale.graph import NODE_TYPES, RELATIONS
+from multiscale.graph.laws import KIND_ROLES, LAWS
 from multiscale.graph.schema import CARD_KEYS, COMPARTMENT_KEYS, PARAMETER_COLUMNS, ROLES
 from multiscale.graph.tables import DTYPES
+from multiscale.physics.laws import LAWS as PHYSICAL
 
 PAGE = (Path(__file__).parents[1] / "docs" / "graph.md").read_text(encoding="utf-8")
 DOCUMENTED = set(re.findall(r"`\[*([A-Za-z_0-9]+)\]*`", PAGE))
@@ -20,6 +22,21 @@ def test_every_type_relation_column_key_and_role_is_documented() -> None:
     parameters = [column.name for column in PARAMETER_COLUMNS]
     names = {*NODE_TYPES, *RELATIONS, *attributes, *parameters, *CARD_KEYS, *COMPARTMENT_KEYS, *ROLES}
     assert names - DOCUMENTED - {"compartments"} == set()
+
+
+def test_every_law_is_documented_with_its_equation_and_constants() -> None:
+    for name, form in LAWS.items():
+        [row] = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |")]
+        assert form.equation in row
+        constants = row.rpartition(form.equation)[2]
+        for constant in form.constants:
+            written = f"`{constant.name}`" if constant.needed else f"[`{constant.name}`]"
+            assert written in constants
+
+
+def test_every_law_has_roles_units_and_a_physical_form() -> None:
+    assert LAWS.keys() <= PHYSICAL.keys()
+    assert {role for roles in KIND_ROLES.values() for role in roles} <= ROLES.keys()
 
 
 def test_relations_join_known_types() -> None:

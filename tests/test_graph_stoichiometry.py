@@ -145,7 +145,7 @@ def test_moieties_need_integers_and_stay_exact_for_large_ones() -> None:
 def test_stoichiometric_matrix_cancels_catalysts() -> None:
     graph = random_graph(3)
     N = stoichiometric_matrix(graph)
-    assert N.shape == (len(graph.species), 2)
+    assert N.shape == (len(graph.species), 3)
     column = dict(zip(graph.species, N.T[0].tolist(), strict=True))
     assert {name: number for name, number in column.items() if number} == {"M0": -2, "C0": 1}
     both = isomers([("A", "B")])

@@ -1,258 +1,226 @@
-"""Simulated measurements follow the distributions that their likelihoods state."""
+"""Simulations of a graph with its nominal values, in Python and from the command line."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from scipy import sparse, stats
+from small_kinetics import network
 
 import multiscale as ms
-from multiscale.assays import Copies
-from multiscale.data import CountMatrix, MeasurementTable
-from multiscale.errors import AssayError, DataError
-from multiscale.model import Model
-from multiscale.model.parameters import Block, ParameterTable
-from multiscale.model.simulate import draw_prior, simulate
+from multiscale.cli import main
+from multiscale.errors import ConfigError, DataError
+from multiscale.graph import Graph, write_graph
+from multiscale.report.trajectories import trajectory
+from multiscale.runs.simulation import read_times
+from multiscale.solver.status import Status
 
 
 @pytest.fixture
-def model(small_problem):
-    """The model of the small problem."""
-    return Model(small_problem)
+def decay() -> Graph:
+    """A is made by an input and decays with 0.5/s."""
+    return network(
+        {"make": "-> A", "decay": "A ->"},
+        {
+            "make": {"k_f": "k_make", "source_or_sink": True},
+            "decay": {"k_f": "k_decay", "source_or_sink": True},
+        },
+        modifiers={"make": {"L": "catalyst"}},
+        values={"k_make": (2.0, "1/s"), "k_decay": (0.5, "1/s"), "x_A": (3000.0, "nM")},
+        species={"A": {"initial": "x_A"}, "L": {"constant": True}},
+    )
 
 
 @pytest.fixture
-def truth(small_problem):
-    """Levels as counted, all else at its prior mean."""
-    return near_data(small_problem)
+def command(monkeypatch, capsys, tmp_path, decay):
+    """Run a command beside the folder `decay`; return exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    write_graph(decay, tmp_path / "decay")
+
+    def run(text: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["multiscale", *text.split()])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
 
 
-def counts_of(problem: ms.Problem, name: str = "rna") -> CountMatrix:
-    assay = problem.data.assays[name]
-    assert isinstance(assay, CountMatrix)
-    return assay
+def test_a_decay_is_exponential_from_the_start_in_its_own_unit(decay):
+    course = ms.simulate(decay, [0.0, 1.0, 4.0], rtol=1e-9)
+    assert course.frame()["A"].tolist() == pytest.approx([3 * math.exp(-t / 2) for t in (0, 1, 4)], rel=1e-7)
+    assert course.fluxes()["decay"].tolist()[0] == pytest.approx(1.5)
+    assert course.solved
 
 
-def table_of(problem: ms.Problem, name: str = "proteome") -> MeasurementTable:
-    assay = problem.data.assays[name]
-    assert isinstance(assay, MeasurementTable)
-    return assay
+def test_a_scan_is_one_context_per_value(decay):
+    course = ms.simulate(decay, [0.0, 2.0], set={"k_decay": [0.5, 1.0], "A": 1.0, "L": 0.0})
+    table = course.frame()
+    assert table.columns.tolist() == ["k_decay", "time", "A", "L"]
+    assert table["A"].tolist() == pytest.approx([1, math.exp(-1), 1, math.exp(-2)], rel=1e-5)
+    long = course.frame(long=True)
+    assert long.shape == (8, 4) and long.columns.tolist() == ["k_decay", "time", "species", "concentration"]
 
 
-def near_data(problem: ms.Problem) -> torch.Tensor:
-    """Levels as counted, all else at its prior mean."""
-    return torch.zeros(1, Model(problem).parameters.size, dtype=torch.float64)
+def test_an_input_that_a_dose_switches_on_is_held_and_others_are_added_to(decay):
+    doses = [("L", 0.25, 2.0), ("A", 1.0, 2.0), ("L", 0.0, 4.0)]
+    course = ms.simulate(decay, [1.0, 2.0, 4.0, 6.0], set={"A": 0.0}, doses=doses, rtol=1e-9)
+    rise = 1.0 + (1.0 - 1.0) * math.exp(-1)  # at rest with k_make L / k_decay = 1 µM from the dose on
+    assert course.frame()["A"].tolist() == pytest.approx([0, 1, rise, math.exp(-1)], rel=1e-6)
+    assert course.frame()["L"].tolist() == [0.0, 0.25, 0.0, 0.0]
 
 
-def with_limits(problem: ms.Problem, side: int) -> ms.Problem:
-    """The problem with a limit for every reading of the proteome, half an sd from what is expected."""
-    table, model = table_of(problem), Model(problem)
-    expected = model.readings["proteome"].location(model.state(near_data(problem)))[0].numpy()
-    shift = np.resize([-0.25, 0.25], len(expected))
-    entries = table.entries.assign(y=expected + shift, censoring=side)
-    data = replace(problem.data, assays=problem.data.assays | {"proteome": replace(table, entries=entries)})
-    return ms.Problem(problem.graph, data)
+def test_a_steady_state_balances_what_is_made_and_lost(decay):
+    rest = ms.simulate(decay, set={"L": [0.25, 1.0]}, regime="steady_state")
+    assert rest.frame().columns.tolist() == ["L at start", "A", "L"]
+    assert rest.frame()["A"].tolist() == pytest.approx([1.0, 4.0])
+    assert rest.eigenvalue is not None and rest.eigenvalue.tolist() == pytest.approx([-0.5, -0.5])
+    assert rest.fluxes()["make"].tolist() == pytest.approx([0.5, 2.0])
 
 
-def repeated(problem: ms.Problem, times: int) -> ms.Problem:
-    """The problem with every cell and every reading measured many times over."""
-    counts, assays = counts_of(problem), dict(problem.data.assays)
-    rows = pd.concat([counts.rows] * times, ignore_index=True)
-    assays["rna"] = replace(counts, values=sparse.vstack([counts.values] * times, format="csr"), rows=rows)
-    for name in ("proteome", "affinities"):
-        table = table_of(problem, name)
-        entries = pd.concat([table.entries] * times, ignore_index=True).rename_axis("entry")
-        assays[name] = replace(table, entries=entries)
-    return ms.Problem(problem.graph, replace(problem.data, assays=assays))
+def test_a_dose_of_what_binds_fast_is_shared_at_once():
+    graph = network(
+        {"bind": "A + B -> AB", "lose": "A ->"},
+        {"bind": {"reversible": True, "fast": True, "k_f": "k_on", "k_r": "k_off"},
+         "lose": {"k_f": "k_lose", "source_or_sink": True}},
+        values={"k_on": (1.0, "1/(uM*s)"), "k_off": (1.0, "1/s"), "k_lose": (0.0, "1/s")},
+        complexes={"AB": ("A + B", "")},
+        species={"B": {"initial": "2"}},
+    )  # fmt: skip
+    table = ms.simulate(graph, [0.0, 1.0, 2.0], doses=[("A", 2.0, 1.0)]).frame()
+    assert table["AB"].tolist() == pytest.approx([0.0, 1.0, 1.0])  # Kd = 1: half of 2 and 2 is bound
+    assert table["A"].tolist() == pytest.approx([0.0, 1.0, 1.0])
 
 
-def test_counts_have_the_negative_binomial_distribution_of_their_level_and_size(small_problem):
-    problem = repeated(small_problem, 50)
-    model, theta = Model(problem), near_data(problem)
-    state = model.state(theta)
-    counts = counts_of(simulate(problem, theta, seed=1).problem)
-    for context, group in counts.rows.groupby("context").indices.items():
-        row = list(problem.contexts.index).index(context)
-        for feature, drawn in enumerate(counts.values.toarray()[group].T):
-            mean = 3000.0 * float(state.ln_level[0, row, feature].exp())
-            r = float(state.values["rna dispersion"][0, feature].exp())
-            assert chance_of_counts(drawn, mean, r) > 1e-3
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"times": [1, 0]}, "`times` must be ascending"),
+        ({"times": [-1, 0]}, "`times` must be finite and not negative, in s; got -1"),
+        ({"times": []}, "at least one time"),
+        ({"times": [1], "set": {"k_decya": 1.0}}, "did you mean `k_decay`"),
+        ({"times": [1], "set": {"k_decay": -1.0}}, "`k_decay` must be finite and not negative; got -1"),
+        ({"times": [1], "set": {"A": math.nan}}, "`A` must be finite"),
+        ({"times": [1], "set": {"k_decay": [1, 2], "A": [1, 2, 3]}}, "must have the same length; got"),
+        ({"times": [1], "set": {"k_decay": "fast"}}, "must be a number, or several for a scan; got 'fast'"),
+        ({"times": [1], "initial": {"k_decay": 1.0}}, "`initial` of `k_decay`: no reaction touches"),
+        ({"times": [1], "doses": [("B", 1.0, 1.0)]}, "dose of `B`"),
+        ({"times": [1], "doses": [("A", 1.0, -1.0)]}, "got 1 at -1"),
+        ({"times": [1], "rtol": 0.0}, "`rtol`, `atol`"),
+        ({"times": [1], "regime": "steady"}, "did you mean `steady_state`"),
+        ({"times": [1], "regime": "steady_state"}, "a steady state has no `times`"),
+    ],
+)
+def test_a_wrong_request_is_refused_with_the_remedy(decay, arguments: dict, expected: str):
+    with pytest.raises(DataError) as caught:
+        ms.simulate(decay, **arguments)
+    assert expected in str(caught.value)
 
 
-def chance_of_counts(drawn: np.ndarray, mean: float, r: float) -> float:
-    """Chance of a larger chi-square against the negative binomial distribution, tails taken together."""
-    expected = stats.nbinom(r, r / (r + mean))
-    edges = np.unique(expected.ppf(np.arange(0.05, 1.0, 0.05)))
-    below = np.append(expected.cdf(edges), 1.0)
-    observed = np.bincount(np.searchsorted(edges, drawn), minlength=len(below))
-    return float(stats.chisquare(observed, np.diff(below, prepend=0.0) * len(drawn)).pvalue)
+def test_all_parameters_without_a_value_are_named_unless_they_are_set(decay):
+    decay.parameters.loc[["k_make", "k_decay", "x_A"], "nominalValue"] = math.nan
+    with pytest.raises(DataError, match="no nominalValue of `k_make`, `k_decay`, `x_A`"):
+        ms.simulate(decay, [1.0])
+    assert ms.simulate(decay, [0.0], set={"k_make": 1, "k_decay": 1, "A": 1}).frame()["A"].tolist() == [1.0]
 
 
-def test_readings_of_tables_are_normal_around_their_location(small_problem):
-    problem = repeated(small_problem, 200)
-    model, theta = Model(problem), near_data(problem)
-    state = model.state(theta)
-    simulated = simulate(problem, theta, seed=2).problem
-    for name, reading in model.readings.items():
-        exact = (reading.term.entries["censoring"] == 0).to_numpy()
-        y = table_of(simulated, name).entries["y"].to_numpy()
-        z = (y - reading.location(state)[0].numpy()) / reading.noise(state)[0].numpy()
-        assert stats.kstest(z[exact], "norm").pvalue > 0.01
-        assert 0.005 < stats.chi2.cdf((z[exact] ** 2).sum(), exact.sum()) < 0.995
+def test_a_name_of_species_and_parameter_needs_to_be_told_apart(decay):
+    graph = network({"r": "k_1 -> B"}, {"r": {"k_f": "k_1"}}, values={"k_1": (1.0, "1/s")})
+    with pytest.raises(DataError, match="`k_1` is a species and a parameter"):
+        ms.simulate(graph, [1.0], set={"k_1": 2.0})
+    assert ms.simulate(graph, [0.0], initial={"k_1": 2.0}).frame()["k_1"].tolist() == [2.0]
 
 
-@pytest.mark.parametrize("side", [-1, 1])
-def test_readings_beyond_a_limit_are_censored_as_often_as_the_normal_distribution_says(small_problem, side):
-    problem = repeated(with_limits(small_problem, side), 300)
-    model, theta = Model(problem), near_data(problem)
-    state, reading = model.state(theta), model.readings["proteome"]
-    limit = reading.term.entries["y"].to_numpy()
-    z = (limit - reading.location(state)[0].numpy()) / reading.noise(state)[0].numpy()
-    entries = table_of(simulate(problem, theta, seed=3).problem).entries
-    censored = (entries["censoring"] == side).to_numpy().reshape(300, -1).sum(0)
-    for number, chance in zip(censored, stats.norm.cdf(-side * z), strict=False):
-        assert stats.binomtest(int(number), 300, chance).pvalue > 1e-3
-    assert 0.1 < censored.mean() / 300 < 0.9
-
-
-@pytest.mark.parametrize("side", [-1, 1])
-def test_a_censored_reading_keeps_its_limit_and_an_exact_one_lies_on_this_side_of_it(
-    small_problem, truth, side
-):
-    problem = with_limits(small_problem, side)
-    limit = table_of(problem).entries["y"].to_numpy()
-    entries = table_of(simulate(problem, truth, seed=3).problem).entries
-    censored = (entries["censoring"] == side).to_numpy()
-    assert censored.any()
-    assert not censored.all()
-    assert (entries["y"].to_numpy()[censored] == limit[censored]).all()
-    assert (side * (entries["y"].to_numpy() - limit)[~censored] <= 0).all()
-    assert set(entries["censoring"]) == {0, side}
-
-
-def test_an_exact_reading_stays_exact_below_the_limit_of_its_assay(small_problem, model, truth):
-    values = {name: value[0].numpy() for name, value in model.parameters.unpack(truth).items()}
-    few = model.parameters.pack(values | {"translation_mean": np.array([5.0])})
-    before, after = table_of(small_problem), table_of(simulate(small_problem, few).problem)
-    exact = (before.entries["censoring"] == 0).to_numpy()
-    assert isinstance(after.assay, Copies)
-    assert (after.entries["y"][exact] < np.log(after.assay.limit)).all()
-    assert (after.entries["censoring"][exact] == 0).all()
-
-
-def test_the_same_seed_draws_the_same_and_another_seed_draws_otherwise(small_problem):
-    first, again, other = (simulate(small_problem, seed=seed) for seed in (1, 1, 2))
-    assert torch.equal(first.theta, again.theta)
-    ours, theirs = (counts_of(item.problem).values.toarray() for item in (first, again))
-    np.testing.assert_array_equal(ours, theirs)
-    pd.testing.assert_frame_equal(table_of(first.problem).entries, table_of(again.problem).entries)
-    assert not torch.equal(first.theta, other.theta)
-    assert not table_of(first.problem).entries.equals(table_of(other.problem).entries)
-
-
-def test_the_global_random_states_are_untouched(small_problem):
-    torch.manual_seed(8)
-    np.random.seed(8)
-    expected = torch.rand(1), np.random.rand()
-    torch.manual_seed(8)
-    np.random.seed(8)
-    simulate(small_problem, seed=4)
-    assert (torch.rand(1), np.random.rand()) == expected
-
-
-def test_graph_contexts_and_design_stay_and_the_data_say_that_they_are_simulated(small_problem):
-    simulated = simulate(small_problem, seed=5).problem
-    assert simulated.graph is small_problem.graph
-    assert simulated.priors == small_problem.priors
-    pd.testing.assert_frame_equal(simulated.contexts, small_problem.contexts)
-    pd.testing.assert_frame_equal(simulated.pairs, small_problem.pairs)
-    np.testing.assert_array_equal(simulated.volume_fL, small_problem.volume_fL)
-    columns = ["context", "target", "readout", "source"]
-    pd.testing.assert_frame_equal(
-        table_of(simulated).entries[columns], table_of(small_problem).entries[columns]
+def test_a_failed_context_has_no_numbers_after_the_time_it_reached():
+    graph = network(
+        {"grow": "2 A -> 3 A"},
+        {"grow": {"k_f": "k_1", "source_or_sink": True}},
+        values={"k_1": (1.0, "1/(uM*s)")},
     )
-    assert simulated.data.provenance["rna"]["simulated"] is True
-    assert simulated.data.provenance["rna"]["groupby"] == "kind"
+    course = ms.simulate(graph, [0.5, 2.0], set={"A": [0.1, 1.0]}, max_steps=200)  # 1/(1 − t) ends at 1 s
+    assert [status.solved for status in course.status] == [True, False]
+    assert np.isnan(course.frame()["A"]).tolist() == [False, False, False, True]
 
 
-def test_theta_in_the_coordinates_of_the_new_problem_is_the_same_truth(small_problem, model):
-    theta = model.parameters.sample(1, torch.Generator().manual_seed(6))
-    simulated = simulate(small_problem, theta, seed=6)
-    before, after = model.parameters.flat(theta), Model(simulated.problem).parameters.flat(simulated.theta)
-    np.testing.assert_allclose(after.numpy(), before.numpy(), atol=1e-10)
+@pytest.mark.parametrize(
+    "text", ["", "a", "0:1", "0:1:1", "1:0:5", "log:0:1:5", "log:1", "0:1:2.5", "0:inf:5", "0::5"]
+)
+def test_times_of_another_form_are_refused(text: str):
+    with pytest.raises(ConfigError, match="start:stop:count"):
+        read_times(text)
 
 
-def test_cells_that_were_not_observed_stay_so(small_problem, truth):
-    mask = np.ones((120, 4), dtype=bool)
-    mask[::2, 1] = False
-    masked = replace(counts_of(small_problem).select(list("ABCL")), mask=mask)
-    data = replace(small_problem.data, assays=small_problem.data.assays | {"rna": masked})
-    counts = counts_of(simulate(ms.Problem(small_problem.graph, data), truth).problem)
-    assert (counts.values.toarray()[~mask] == 0).all()
-    assert (counts.values.toarray()[mask] > 0).any()
-    np.testing.assert_array_equal(counts.mask, mask)
-
-
-def test_draws_from_the_prior_are_normal_and_truncated_to_their_bounds():
-    count = 4000
-    free = Block(name="free", labels=["x"] * count, mean=np.full(count, 3.0), sd=np.full(count, 2.0))
-    ends = {"lower": np.full(count, -1.0), "upper": np.full(count, 0.5)}
-    bounded = replace(free, name="bounded", center=np.zeros(count), **ends)
-    table = ParameterTable([free, bounded])
-    values = table.unpack(draw_prior(table, np.random.default_rng(0)))
-    assert stats.kstest(values["free"][0], stats.norm(3.0, 2.0).cdf).pvalue > 0.01
-    expected = stats.truncnorm((-1.0 - 3.0) / 2.0, (0.5 - 3.0) / 2.0, 3.0, 2.0)
-    assert stats.kstest(values["bounded"][0], expected.cdf).pvalue > 0.01
-
-
-def test_a_flat_prior_is_refused(small_problem):
-    block = Block(name="loose", labels=["a", "b"], mean=np.zeros(2), sd=np.array([1.0, np.inf]))
-    with pytest.raises(DataError, match="`loose b` has a flat prior"):
-        draw_prior(ParameterTable([block]), np.random.default_rng(0))
-
-
-def test_theta_of_another_shape_is_refused(small_problem, truth):
-    with pytest.raises(DataError, match=r"shape \(1, \d+\); got \(1, 2\)"):
-        simulate(small_problem, truth[:, :2])
-
-
-def test_a_truth_without_an_equilibrium_is_refused(small_problem, model, truth):
-    values = {name: value[0].numpy() for name, value in model.parameters.unpack(truth).items()}
-    wild = model.parameters.pack(values | {"translation_mean": np.array([900.0])})
-    with pytest.raises(DataError, match="equilibrium in context `x` has no solution"):
-        simulate(small_problem, wild)
-
-
-class Other(Copies):
-    """Copies with a likelihood of their own."""
-
-    def log_prob(self, y, location, sd, censoring):
-        """Not the normal one."""
-        return -(y - location).abs() / sd
-
-
-def test_a_likelihood_that_is_not_normal_is_refused(small_problem, truth):
-    table = replace(table_of(small_problem), assay=Other())
-    data = replace(small_problem.data, assays=small_problem.data.assays | {"proteome": table})
-    with pytest.raises(AssayError, match="`proteome`: Other has a likelihood of its own"):
-        simulate(ms.Problem(small_problem.graph, data), truth)
-
-
-def test_an_energy_network_and_its_features_stay(small_problem):
-    network = small_problem.network
-    features = pd.DataFrame({"size": np.arange(3.0)}, index=network.complexes + network.pair_complexes)
-    problem = ms.Problem(
-        small_problem.graph,
-        small_problem.data,
-        energy_network=ms.DenseEnergy(1, hidden=(2,)),
-        features=features,
+def test_the_command_writes_a_table_and_a_picture(command, tmp_path):
+    code, out, err = command(
+        "simulate decay --times 0:4:3 --set k_decay=0.5,1 --out c.csv --plot c.png --json"
     )
-    simulated = simulate(problem, seed=7).problem
-    assert simulated.energy_network is problem.energy_network
-    assert simulated.features is not None
-    assert problem.features is not None
-    assert torch.equal(simulated.features, problem.features)
+    assert (code, err) == (0, "")
+    summary = json.loads(out)
+    assert summary["solved"] and summary["status"] == ["CONVERGED", "CONVERGED"]
+    table = pd.read_csv(tmp_path / "c.csv")
+    assert table["A"].tolist()[:3] == pytest.approx([3.0, 3 * math.exp(-1), 3 * math.exp(-2)], rel=1e-5)
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_finds_steady_states_and_gives_doses(command, tmp_path):
+    assert command("simulate decay --steady --set L=0.25 --out s.tsv")[0] == 0
+    assert pd.read_csv(tmp_path / "s.tsv", sep="\t")["A"].tolist() == pytest.approx([1.0])
+    assert command("simulate decay --times 0,2 --set A=0 --dose A=1@2 --out d.csv")[0] == 0
+    assert pd.read_csv(tmp_path / "d.csv")["A"].tolist() == pytest.approx([0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--times 0:4 --out x.csv", "`--times` = `0:4` must be start:stop:count"),
+        ("--out x.csv", "give either `--times`"),
+        ("--times 0:4:3 --steady --out x.csv", "give either `--times`"),
+        ("--times 0:4:3 --set k=1 --out x.csv", "`k` cannot be set"),
+        ("--times 0:4:3 --set k_decay --out x.csv", "must be NAME=VALUE"),
+        ("--times 0:4:3 --set A=1 --set A=2 --out x.csv", "gives `A` twice"),
+        ("--times 0:4:3 --dose A=1 --out x.csv", "must be NAME=VALUE@TIME"),
+        ("--times 0:4:3 --out x.csv --plot x.gif", "must end in .png"),
+        ("--times 0:4:3 --out x.xlsx", "must end in .csv or .tsv"),
+        ("--times 0:4:3 --out no/x.csv", "the folder `no` does not exist"),
+        ("--times 0:4:3 --out old.csv", "old.csv exists"),
+        ("--times 0:4:3 --out x.csv --plot old.png", "old.png exists"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(command, tmp_path, arguments: str, expected: str):
+    for name in ("old.csv", "old.png"):
+        (tmp_path / name).write_text("precious")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code, out, err = command(f"simulate decay {arguments}")
+    assert (code, out) == (2, "")
+    assert expected in err and len(err.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "old.csv").read_text() == "precious"
+
+
+def test_a_solver_that_fails_is_exit_code_two_with_its_sentence(command, tmp_path):
+    code, _, err = command("simulate decay --times 1,2 --set k_decay=1,1e300 --set A=1e100 --out x.csv")
+    assert code == 2
+    assert f"at k_decay = 1e+300: {Status.NOT_FINITE.text} (1 of 2 contexts failed)." in err
+    assert len(err.splitlines()) == 1
+    assert pd.read_csv(tmp_path / "x.csv")["A"].isna().tolist() == [False, False, True, True]
+
+
+def test_a_picture_shows_what_changes_most_and_says_so():
+    times = np.linspace(0, 1, 5)
+    table = pd.DataFrame({"time": times} | {f"s{i}": i * times for i in range(12)})
+    ax = trajectory(table)
+    assert ax.get_title(loc="left") == "10 of 12 species"
+    assert [line.get_label() for line in ax.lines] == [f"s{i}" for i in range(2, 12)]
+    np.testing.assert_allclose(np.asarray(ax.lines[-1].get_ydata()), 11 * times)
+
+
+def test_a_picture_of_steady_states_is_drawn_over_what_was_varied():
+    dose = np.geomspace(1e-3, 10, 5)
+    ax = trajectory(pd.DataFrame({"L at start": dose, "bound": dose / (1 + dose)}))
+    assert (ax.get_xscale(), ax.get_xlabel()) == ("log", "L at start")
+    with pytest.raises(DataError, match="no column `unbound`"):
+        trajectory(pd.DataFrame({"L": dose, "bound": dose}), species=["unbound"])

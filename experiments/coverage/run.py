@@ -36,7 +36,7 @@ from multiscale import atomic
 from multiscale.config import read_config
 from multiscale.errors import DataError
 from multiscale.fit.objective import Posterior
-from multiscale.model.simulate import draw_prior, simulate
+from multiscale.model.synthetic import draw_prior, synthesise
 from multiscale.runs.problem import problem_from_config
 
 LEVELS = (0.9, 0.5)
@@ -65,7 +65,7 @@ def replicate(settings: Settings, seed: int) -> dict[str, object]:
     """One truth, its data, its fit and its intervals; says why if one of them fails."""
     began = time.perf_counter()
     try:
-        simulation = simulate(original(settings.problem), seed=seed)
+        simulation = synthesise(original(settings.problem), seed=seed)
         result = ms.fit(
             simulation.problem, starts=settings.starts, seed=seed, accelerator="cpu", draws=0, progress=False
         )

@@ -90,8 +90,7 @@ def flatten(
     """
     values = checked(graph, values)
     joined = {
-        name: table.join(values[name]) if name in values else table
-        for name, table in tables_of(graph).items()
+        name: table.join(values[name]) if name in values else table for name, table in _stated(graph).items()
     }
     joined = _one_type_per_attribute(joined)
     nodes = {
@@ -105,6 +104,16 @@ def flatten(
         for record in _records(joined[relation])
     ]
     return Records(nodes, edges, document.to_json(state(graph, values, meta), indent=None))
+
+
+def _stated(graph: Graph) -> Tables:
+    """Tables of a graph without flags that no row raises: most networks have no constant inputs."""
+    tables = {}
+    for name, table in tables_of(graph).items():
+        columns = NODE_TYPES[name].columns if name in NODE_TYPES else RELATIONS[name].columns
+        idle = [c.name for c in columns if c.dtype == "flag" and not table[c.name].any()]
+        tables[name] = table.drop(columns=idle)
+    return tables
 
 
 def unflatten(records: Records, where: str) -> Network:

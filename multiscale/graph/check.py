@@ -11,6 +11,7 @@ from multiscale.errors import GraphError, nearest
 from multiscale.graph.card import card_problems
 from multiscale.graph.graph import Graph
 from multiscale.graph.parameters import parameter_problems
+from multiscale.graph.rate_checks import start_problems
 from multiscale.graph.reactions import reaction_problems
 from multiscale.graph.schema import NODE_TYPES, PARAMETER_COLUMNS, RELATIONS, Column
 from multiscale.graph.structure import complex_problems, edge_problems, name_problems, pair_problems
@@ -48,6 +49,7 @@ def problems_of(graph: Graph) -> list[str]:
         *name_problems(graph),
         *edge_problems(graph),
         *complex_problems(graph),
+        *start_problems(graph),
         *parameter_problems(graph),
         *card_problems(graph),
     ]

@@ -14,7 +14,7 @@ from multiscale.graph.schema import CONCENTRATIONS, ROLES
 __all__ = ["parameter_problems"]
 
 _SID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_POSITIVE_ROLES = {"Kd", "Km", "confinement", "loss"}
+_POSITIVE_ROLES = {"Kd", "Km", "Ki", "K_eq", "confinement", "exponent", "loss", "ratio"}
 _NON_NEGATIVE_ROLES = {"k_on", "k_off", "k_cat", "rate_constant", "concentration", "weight", "translation"}
 
 

@@ -1,4 +1,4 @@
-"""Checks of reactions: rate constants and their units, mass, detailed balance of given rate constants."""
+"""Checks of reactions: their laws, mass, detailed balance of given rate constants."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from multiscale.errors import nearest
 from multiscale.graph.graph import Graph
 from multiscale.graph.pairs import compositions
+from multiscale.graph.rate_checks import rate_problems
 from multiscale.graph.stoichiometry import cycle_basis, reaction_changes
 
 __all__ = ["reaction_problems"]
 
-_RATE_ROLES = ("k_on", "k_off", "k_cat", "rate_constant")
 _ROUNDING = 0.01  # of ln K per reaction: published rate constants carry two or three digits
 
 Change = dict[str, int]
@@ -30,51 +29,9 @@ def reaction_problems(graph: Graph) -> Iterator[str]:
     for name in table.index:
         if name not in involved:
             yield f"nodes.tsv: reaction `{name}` has neither reactants nor products; add edges or remove it."
-    yield from _rate_constants(graph)
+    yield from rate_problems(graph)
     yield from _mass(graph)
     yield from _detailed_balance(graph)
-
-
-def _rate_constants(graph: Graph) -> Iterator[str]:
-    """Named parameters exist, are rate constants, and have the unit of mass action with these reactants."""
-    roles, units = graph.parameters["role"].to_dict(), graph.parameters["unit"].to_dict()
-    known = [str(name) for name, role in roles.items() if role in _RATE_ROLES]
-    forward, backward = _orders(graph, "reactant", "target"), _orders(graph, "product", "source")
-    columns = graph.nodes["reaction"][["k_f", "k_r", "reversible"]]
-    for name, k_f, k_r, reversible in columns.itertuples(name=None):
-        if k_r and not reversible:
-            yield f"nodes.tsv: reaction `{name}` is not reversible but has a `k_r`; remove one of the two."
-        for column, parameter, orders in (("k_f", k_f, forward), ("k_r", k_r, backward)):
-            unit = rate_unit(orders.get(name, 0))
-            if parameter and roles.get(parameter) not in _RATE_ROLES:
-                yield (
-                    f"nodes.tsv: reaction `{name}`: `{column}` = `{parameter}` is not a parameter of role"
-                    f" {', '.join(_RATE_ROLES)}; {nearest(parameter, known)}"
-                )
-            elif parameter and units[parameter] != unit:
-                yield (
-                    f"parameters.tsv: `{parameter}` has unit `{units[parameter]}`, but as `{column}` of the"
-                    f" mass-action reaction `{name}` it needs `{unit}`; convert it or correct the reactants."
-                )
-
-
-def _orders(graph: Graph, relation: str, end: str) -> dict[str, int]:
-    """Reaction orders: reactants (or products) with their stoichiometry, and catalysts."""
-    orders = graph.edges[relation].groupby(end)["stoichiometry"].sum()
-    modifiers = graph.edges["modifier"]
-    catalysts = modifiers.loc[modifiers["role"] == "catalyst", "target"].value_counts()
-    return {str(name): int(n) for name, n in orders.add(catalysts, fill_value=0).items()}
-
-
-def rate_unit(order: int) -> str:
-    """Unit of a mass-action rate constant, so that the flux is in µM/s.
-
-    >>> rate_unit(1), rate_unit(2)
-    ('1/s', '1/(uM*s)')
-    """
-    if order < 2:
-        return "1/s" if order else "uM/s"
-    return "1/(uM*s)" if order == 2 else f"1/(uM^{order - 1}*s)"
 
 
 def _mass(graph: Graph) -> Iterator[str]:
@@ -167,13 +124,13 @@ def _detailed_balance(graph: Graph) -> Iterator[str]:
 
 
 def _given_ln_K(graph: Graph) -> dict[str, float]:
-    """ln(k_f/k_r) of the reversible reactions for which both are given."""
+    """ln(k_f/k_r) of the reversible mass-action reactions for which both are given."""
     value = graph.parameters["nominalValue"].to_dict()
-    table = graph.nodes["reaction"][["k_f", "k_r", "reversible"]]
+    table = graph.nodes["reaction"][["k_f", "k_r", "reversible", "law"]]
     given = {
         name: (value.get(k_f, math.nan), value.get(k_r, math.nan))
-        for name, k_f, k_r, reversible in table.itertuples(name=None)
-        if reversible
+        for name, k_f, k_r, reversible, law in table.itertuples(name=None)
+        if reversible and law == "mass_action"
     }
     return {name: math.log(f) - math.log(r) for name, (f, r) in given.items() if f > 0 and r > 0}
 

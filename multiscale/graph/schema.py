@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from multiscale.graph.laws import LAWS
+
 __all__ = [
     "CARD_KEYS",
     "COMPARTMENT_KEYS",
@@ -88,11 +90,13 @@ def _text(
 SPECIES = ("molecule", "complex")
 """Node types that have a concentration."""
 
-LAWS = ("mass_action",)
-"""Rate laws a reaction may name."""
-
 _KINDS = ("gene", "transcript", "protein", "metabolite", "drug", "antibody", "peptide", "other")
 _COMPARTMENT = _text("compartment", "a compartment of card.toml; empty = the whole cell")
+_COUNTED_IN = _text("compartment", "where the flux is counted; empty = that of its reactants and products")
+_START = (
+    _text("initial", "concentration at time 0: a number in µM, or a parameter; empty = 0"),
+    Column("constant", "flag", False, "an input: reactions read it and do not change it"),
+)
 _CITATION = (
     _text("label", "shown in figures"),
     _text("note", "anything a reader should know"),
@@ -110,6 +114,7 @@ NODE_TYPES: dict[str, NodeType] = {
             _text("kind", "what it is", default="protein", choices=_KINDS),
             _text("identifier", "symbol or accession that data use; empty = the name", same_as="name"),
             _COMPARTMENT,
+            *_START,
             *_CITATION,
         ),
     ),
@@ -121,18 +126,21 @@ NODE_TYPES: dict[str, NodeType] = {
             _text("energy", "energy terms, `term*2;other`, rows of parameters.tsv with role energy"),
             _text("orphan", "parameter of role loss: loss rate relative to the free form; empty = 1"),
             _text("evidence", "measured, obligate, inferred..."),
+            *_START,
             *_CITATION,
         ),
     ),
     "reaction": NodeType(
         "one elementary or lumped process",
         (
-            _text("law", "rate law", default="mass_action", choices=LAWS),
+            _text("law", "rate law", default="mass_action", choices=tuple(LAWS)),
             Column("reversible", "flag", False, "whether it also runs backwards"),
+            Column("fast", "flag", False, "kept at equilibrium inside slower kinetics"),
             Column("source_or_sink", "flag", False, "declared to make or destroy mass"),
             _text("k_f", "parameter with the forward rate constant"),
             _text("k_r", "parameter with the backward rate constant; empty = from the energies"),
-            _COMPARTMENT,
+            _text("constants", "further constants of the law, `name=parameter;other=parameter`"),
+            _COUNTED_IN,
             *_CITATION,
         ),
     ),
@@ -186,16 +194,21 @@ RELATIONS: dict[str, Relation] = {
 CONCENTRATIONS = ("fM", "pM", "nM", "uM", "µM", "mM", "M")
 """Units of concentration."""
 
-_PER_TIME = ("1/s", "1/(uM*s)", "1/(uM^2*s)", "uM/s")
+_PER_TIME = ("1/s", "1/(uM*s)", "1/(uM^2*s)", "1/(uM^3*s)", "uM/s")
 ROLES: dict[str, tuple[str, ...]] = {
     "energy": ("kcal/mol",),
     "Kd": CONCENTRATIONS,
     "Km": CONCENTRATIONS,
+    "Ki": CONCENTRATIONS,
     "concentration": CONCENTRATIONS,
     "k_on": ("1/(uM*s)",),
     "k_off": ("1/s",),
     "k_cat": ("1/s",),
     "rate_constant": _PER_TIME,
+    "K_eq": ("1", "uM", "uM^2", "1/uM", "1/uM^2"),
+    "exponent": ("1",),
+    "ratio": ("1",),
+    "efficacy": ("1",),
     "loss": ("1",),
     "confinement": ("nm",),
     "translation": ("1",),

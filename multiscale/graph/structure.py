@@ -57,11 +57,12 @@ def complex_problems(graph: Graph) -> Iterator[str]:
     """Complexes have subunits and energy terms; the parameters they name exist."""
     table, roles = graph.nodes["complex"], graph.parameters["role"].to_dict()
     built = set(graph.edges["subunit"]["target"])
+    reacting = {*graph.edges["reactant"]["source"], *graph.edges["product"]["target"]}
     hint = _hints()
     for name, energy, orphan in zip(table.index, table["energy"], table["orphan"], strict=True):
         if name not in built:
             yield f"nodes.tsv: complex `{name}` has no subunits; add `subunit` edges or remove it."
-        if not energy.strip():
+        if not energy.strip() and name not in reacting:  # rate constants may say all of a complex that reacts
             yield f"nodes.tsv: complex `{name}` has no energy term; name one of parameters.tsv in `energy`."
         try:
             terms = energy_terms(energy)

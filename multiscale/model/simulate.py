@@ -1,185 +1,221 @@
-"""Data drawn from the model itself: the same design, another truth, and what its instruments would read."""
+"""A graph simulated with its nominal values: time courses, steady states, doses, scans."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
-from scipy.stats import truncnorm
 from torch import Tensor
 
-from multiscale.assays import Assay
-from multiscale.data import CountMatrix, Data, MeasurementTable
-from multiscale.errors import AssayError, DataError
-from multiscale.model.blocks import parameter_table
-from multiscale.model.model import Model, State
-from multiscale.model.parameters import Block, ParameterTable
-from multiscale.model.problem import Problem
-from multiscale.model.readings import TableReading
-from multiscale.model.terms import CountTerm
+from multiscale.errors import DataError, nearest
+from multiscale.graph import Graph
+from multiscale.model.kinetics import TEMPERATURE, Kinetics
+from multiscale.model.settings import Values, read_settings
+from multiscale.solver import Status
+from multiscale.solver.events import Timed
+from multiscale.solver.steady import steady_state
+from multiscale.solver.time_course import time_course
 
-__all__ = ["Simulation", "draw_prior", "simulate"]
+__all__ = ["Trajectory", "simulate"]
 
-
-@dataclass(frozen=True)
-class Simulation:
-    """A problem whose truth is known.
-
-    Args:
-        problem: graph, contexts, priors and design of the original, with drawn measurements. Measurements
-            that the graph does not explain are left out.
-        theta: the truth in the coordinates of this problem, shape (1, parameter). Those of transcript levels
-            are scaled by the counts, so that the original's `theta` would mean something else here.
-    """
-
-    problem: Problem
-    theta: Tensor
+Regime = Literal["time_course", "steady_state"]
 
 
-def simulate(problem: Problem, theta: Tensor | None = None, seed: int = 0) -> Simulation:
-    """Draw every measurement of a problem from its own likelihood.
-
-    Counts are negative binomial around size · level; entries of tables are normal around their location. An
-    entry that is censored states a limit, which belongs to the design: a reading that is drawn beyond it is
-    censored there again, one on the other side of it is exact. An exact entry states no limit and stays
-    exact, wherever it is drawn.
-
-    One prior is made from the data: that of transcript levels is centred on the level pooled over contexts.
-    A truth is drawn around the pooled levels of the original, while the problem returned has its own. Since
-    pooling averages levels and not their logarithms, the new centre lies above the centre of the draws, on
-    average by 1.5 for ten contexts and a `level_sd` of 2 (at most by level_sd²/2). Where counts determine a
-    level this does not matter; a level with hardly a count is estimated too high by part of it.
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What a simulation of one or several contexts found.
 
     Args:
-        problem: graph, contexts, design and priors.
-        theta: the truth in the coordinates of `problem`, shape (1, parameter); drawn from the priors if None.
-        seed: of all draws; the global random states are untouched.
+        times: s, shape (time,); one infinite time for steady states.
+        species: names, in the order of the last axis of `x`.
+        x: concentrations, µM, shape (context, time, species); NaN where a context was not solved.
+        contexts: one row per context, one column per quantity that was varied (`NAME at start` for a
+            concentration).
+        status: how the simulation of each context ended.
+        eigenvalue: of steady states, the largest real part of the Jacobian, 1/s (negative = stable), shape
+            (context,); None for time courses.
+    """
+
+    times: Tensor
+    species: list[str]
+    x: Tensor
+    contexts: pd.DataFrame
+    status: list[Status]
+    eigenvalue: Tensor | None
+    _kinetics: Kinetics
+    _p: Tensor
+
+    @property
+    def solved(self) -> bool:
+        """Whether all contexts were solved."""
+        return all(status.solved for status in self.status)
+
+    def frame(self, long: bool = False) -> pd.DataFrame:
+        """Concentrations as a table.
+
+        Args:
+            long: one row per context, time and species, with columns `species` and `concentration`; else one
+                column per species.
+
+        Returns:
+            Columns: what varies between contexts, `time` (s; not for steady states), then concentrations, µM.
+        """
+        return self._table(self.x, self.species, "species", "concentration", long)
+
+    def fluxes(self, long: bool = False) -> pd.DataFrame:
+        """Net flux of every reaction, µM/s in the volume of its compartment, as a table like `frame`.
+
+        Reactions at rapid equilibrium have none.
+        """
+        t = torch.where(self.times.isfinite(), self.times, 0.0)
+        v = self._kinetics.fluxes(t, self.x, self._p[:, None])
+        return self._table(v, self._kinetics.names, "reaction", "flux", long)
+
+    def _table(self, values: Tensor, names: list[str], noun: str, quantity: str, long: bool) -> pd.DataFrame:
+        count, times = values.shape[:2]
+        table = self.contexts.loc[self.contexts.index.repeat(times)].reset_index(drop=True)
+        if self.eigenvalue is None:
+            table["time"] = np.tile(self.times.numpy(), count)
+        keys = list(table.columns)
+        numbers = pd.DataFrame(values.detach().flatten(0, 1).numpy(), columns=pd.Index(names))
+        table = pd.concat([table, numbers], axis=1)
+        return table.melt(keys, names, noun, quantity) if long else table
+
+
+def simulate(
+    graph: Graph,
+    times: Values | None = None,
+    *,
+    set: Mapping[str, Values] | None = None,
+    initial: Mapping[str, Values] | None = None,
+    regime: Regime = "time_course",
+    doses: Sequence[tuple[str, float, float]] = (),
+    temperature: float = TEMPERATURE,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    max_steps: int = 100_000,
+) -> Trajectory:
+    """Simulate a graph with the nominal values of its parameters.
+
+    Args:
+        graph: with reactions whose rate constants are named.
+        times: s, ascending, not before 0; the start is at 0. Not for steady states.
+
+    Other args:
+        set: value by parameterId (in its unit), or by species (µM): the concentration at time 0, which
+            a constant input keeps. Several values are a scan: one context each; all scans have the same
+            length and vary together.
+        initial: as `set`, for species only, where a parameter has the same name.
+        regime: `time_course`, or `steady_state`: where the start leads to.
+        doses: (species, µM, time in s). A species that the graph declares constant is set to the
+            concentration from then on; of any other, so much is added.
+        temperature: at which energies become rate constants, K.
+        rtol: relative tolerance of a step, or of a steady state.
+        atol: absolute tolerance, µM.
+        max_steps: most steps per context.
 
     Raises:
-        DataError: `theta` has another shape, a prior is flat, or the state of the truth has no solution.
-        AssayError: a table is not read with the normal likelihood.
+        GraphError: the graph is inconsistent or lacks reactions or rate constants.
+        DataError: a name is unknown, a value is missing or wrong, or times are.
+
+    A first-order decay of 1/s leaves exp(−1) after a second:
+
+    >>> graph = Graph.from_tables(
+    ...     "decay",
+    ...     {"molecule": pd.DataFrame({"name": ["A"], "initial": ["1"]}),
+    ...      "reaction": pd.DataFrame({"name": ["decay"], "k_f": ["k"], "source_or_sink": [True]})},
+    ...     {"reactant": pd.DataFrame({"source": ["A"], "target": ["decay"]})},
+    ...     pd.DataFrame({"parameterId": ["k"], "role": "k_off", "unit": "1/s", "nominalValue": [1.0]}),
+    ... )
+    >>> simulate(graph, [0.0, 1.0]).frame()["A"].round(4).tolist()
+    [1.0, 0.3679]
     """
-    prior, noise = np.random.default_rng(seed).spawn(2)
-    model = Model(problem)
-    truth = draw_prior(model.parameters, prior) if theta is None else _checked(theta, model.parameters)
-    with torch.no_grad():
-        state = _solved(model, truth)
-        drawn: list[CountMatrix | MeasurementTable] = [
-            _draw_counts(problem, term, state, noise) for term in problem.counts
-        ]
-        drawn += [_draw_table(reading, state, noise) for reading in model.readings.values()]
-    simulated = _with_measurements(problem, drawn)
-    values = {name: value[0].numpy() for name, value in state.values.items()}
-    return Simulation(simulated, parameter_table(simulated, torch.device("cpu")).pack(values))
-
-
-def draw_prior(parameters: ParameterTable, generator: np.random.Generator) -> Tensor:
-    """Draw from the priors: normal on each block's scale, truncated to the bounds of a bounded block.
-
-    `ParameterTable.sample` draws starting points of an optimiser, which lie around the data instead.
-
-    Returns:
-        theta, shape (1, parameter).
-
-    Raises:
-        DataError: a prior is flat.
-    """
-    return parameters.pack({block.name: _draw_block(block, generator) for block in parameters.blocks})
-
-
-def _draw_block(block: Block, generator: np.random.Generator) -> np.ndarray:
-    mean, sd = np.asarray(block.mean, dtype=float), np.asarray(block.sd, dtype=float)
-    flat = ~np.isfinite(sd)
-    if flat.any():
+    requested = _times(times, regime, doses)
+    if not (rtol > 0 and atol > 0 and 200 < temperature < 400):
         raise DataError(
-            f"`{block.name} {block.labels[int(np.argmax(flat))]}` has a flat prior, from which nothing can "
-            "be drawn; give its prior a finite standard deviation, or give `theta`."
+            "`rtol`, `atol` (µM) must be positive and `temperature` between 200 and 400 K; got"
+            f" {rtol:g}, {atol:g}, {temperature:g}."
         )
-    if block.lower is None or block.upper is None:
-        return generator.normal(mean, sd)
-    below, above = (block.lower - mean) / sd, (block.upper - mean) / sd
-    return truncnorm(below, above, loc=mean, scale=sd).rvs(size=len(block), random_state=generator)
+    kinetics = Kinetics.from_graph(graph)
+    _check_doses(kinetics, doses)
+    settings = read_settings(graph, kinetics, set or {}, initial or {})
+    p = kinetics.values(settings.parameters, temperature=temperature).expand(len(settings.contexts), -1)
+    x0 = settings.start(kinetics)
+    if regime == "steady_state":
+        L, tight = kinetics.state_moieties, min(rtol, 1e-10)
+        rest = steady_state(kinetics.system, kinetics.state(x0), p, moieties=L, rtol=tight)
+        found = (rest.status <= Status.ROUNDING) | (rest.status == Status.UNSTABLE)
+        x = torch.where(found[:, None, None], kinetics.concentrations(rest.x, p)[:, None], torch.nan)
+        status, eigenvalue = rest.status, rest.eigenvalue
+    else:
+        x, status = _integrate(kinetics, x0, p, requested, doses, (rtol, atol, max_steps))
+        eigenvalue = None
+    ended = [Status(int(number)) for number in status]
+    return Trajectory(requested, kinetics.species, x, settings.contexts, ended, eigenvalue, kinetics, p)
 
 
-def _checked(theta: Tensor, parameters: ParameterTable) -> Tensor:
-    if theta.shape != (1, parameters.size):
-        raise DataError(
-            f"`theta` must hold all parameters in one row, shape (1, {parameters.size}); got "
-            f"{tuple(theta.shape)}."
-        )
-    return theta.detach().to("cpu", torch.float64)
+def _times(times: Values | None, regime: str, doses: Sequence[object]) -> Tensor:
+    """Requested times, checked; infinity for a steady state."""
+    if regime not in ("time_course", "steady_state"):
+        raise DataError(f"`regime` = `{regime}`; {nearest(regime, ['time_course', 'steady_state'])}")
+    if regime == "steady_state":
+        if times is not None or doses:
+            raise DataError("a steady state has no `times` and no `doses`; leave them out, or integrate.")
+        return torch.tensor([torch.inf], dtype=torch.float64)
+    found = torch.as_tensor([] if times is None else times, dtype=torch.float64).flatten()
+    if len(found) == 0:
+        raise DataError("`times` must hold at least one time, in s.")
+    bad = found[~(found.isfinite() & (found >= 0))]
+    if len(bad):
+        raise DataError(f"`times` must be finite and not negative, in s; got {float(bad[0]):g}.")
+    if bool((found.diff() < 0).any()):
+        raise DataError("`times` must be ascending; sort them.")
+    return found
 
 
-def _solved(model: Model, theta: Tensor) -> State:
-    """State of the truth; the first context without a solution is named."""
-    state = model.state(theta)
-    if not bool(state.solved.all()):
-        worst = model.problem.contexts.index[int(state.status[0].argmax())]
-        raise DataError(
-            f"`theta`: the equilibrium in context `{worst}` has no solution; draw it with another `seed`."
-        )
-    return state
+def _check_doses(kinetics: Kinetics, doses: Sequence[tuple[str, float, float]]) -> None:
+    for name, value, time in doses:
+        if name not in kinetics.species:
+            raise DataError(
+                f"dose of `{name}`: no reaction touches such a species; {nearest(name, kinetics.species)}"
+            )
+        if not (0 <= value < np.inf and 0 <= time < np.inf):
+            raise DataError(
+                f"dose of `{name}` must be finite and not negative, in µM and s; got {value:g} at {time:g}."
+            )
 
 
-def _draw_counts(
-    problem: Problem, term: CountTerm, state: State, generator: np.random.Generator
-) -> CountMatrix:
-    """Negative binomial counts: Poisson around means that are gamma distributed with shape r."""
-    matrix, rows = term.matrix, term.matrix.rows
-    context = problem.contexts.index.get_indexer(rows["context"].to_numpy())
-    level = state.ln_level[0].numpy()[np.ix_(context, term.transcript)]
-    mean = rows["size_factor"].to_numpy(float)[:, None] * np.exp(level)
-    r = np.exp(state.values[f"{term.name} dispersion"][0].numpy())
-    counts = generator.poisson(generator.gamma(r, mean / r)).astype(float)
-    if matrix.mask is not None:
-        counts *= matrix.mask
-    return replace(matrix, values=sparse.csr_array(counts), provenance=_simulated(matrix.provenance))
-
-
-def _draw_table(reading: TableReading, state: State, generator: np.random.Generator) -> MeasurementTable:
-    """Normal readings, censored at the limits that the entries state."""
-    term = reading.term
-    table = term.table
-    if type(table.assay).log_prob is not Assay.log_prob:
-        raise AssayError(
-            f"`{term.name}`: {type(table.assay).__name__} has a likelihood of its own; readings are drawn "
-            "from normal ones only."
-        )
-    location, sd = reading.location(state)[0].numpy(), reading.noise(state)[0].numpy()
-    y = generator.normal(location, sd)
-    entries = term.entries.set_index("entry")
-    limit, side = entries["y"].to_numpy(float), entries["censoring"].to_numpy(np.int64)
-    beyond = side * (y - limit) > 0
-    drawn = entries.assign(y=np.where(beyond, limit, y), censoring=np.where(beyond, side, 0))
-    return replace(table, entries=drawn, provenance=_simulated(table.provenance))
-
-
-def _simulated(provenance: Mapping[str, object]) -> dict[str, object]:
-    return {**provenance, "simulated": True}
-
-
-def _with_measurements(problem: Problem, drawn: Sequence[CountMatrix | MeasurementTable]) -> Problem:
-    """The same question about other measurements."""
-    data = problem.data
-    provenance = {item.name: _simulated(data.provenance.get(item.name, {})) for item in drawn}
-    return Problem(
-        problem.graph,
-        Data(data.contexts, {item.name: item for item in drawn}, provenance),
-        regime=problem.regime,
-        temperature=problem.temperature,
-        priors=problem.priors,
-        energy_network=problem.energy_network,
-        features=_features(problem),
-        strict=False,
+def _integrate(
+    kinetics: Kinetics,
+    x0: Tensor,
+    p: Tensor,
+    times: Tensor,
+    doses: Sequence[tuple[str, float, float]],
+    options: tuple[float, float, int],
+) -> tuple[Tensor, Tensor]:
+    """States at the times, and statuses; the times and amounts of doses are further constants."""
+    numbers = p.new_tensor([number for _, value, time in doses for number in (time, value)])
+    system, constants, first = kinetics.extended(p, numbers.expand(len(p), -1))
+    events = [_dose(kinetics, name, first + 2 * i) for i, (name, _, _) in enumerate(doses)]
+    rtol, atol, max_steps = options
+    course = time_course(
+        system, kinetics.state(x0), constants, times, events=events, rtol=rtol, atol=atol, max_steps=max_steps
     )
+    x = kinetics.concentrations(course.x, p[:, None])
+    reached = course.solved[:, None] | (times <= course.t[:, None])
+    return torch.where(reached[..., None], x, torch.nan), course.status
 
 
-def _features(problem: Problem) -> pd.DataFrame | None:
-    """Features of all species, as the table that a problem takes."""
-    if problem.features is None:
-        return None
-    return pd.DataFrame(problem.features.cpu().numpy(), index=pd.Index(problem.network.all_species))
+def _dose(kinetics: Kinetics, name: str, column: int) -> Timed:
+    """At the time in a column of p, add the concentration in the next column; an input is set to it."""
+    given = torch.zeros(len(kinetics.species), dtype=torch.float64)
+    given[kinetics.species.index(name)] = 1.0
+    direction = kinetics.state(given)
+    kept = 1.0 - direction if name in kinetics.inputs else torch.ones_like(direction)
+    return Timed(
+        lambda p: p[:, column], lambda at: at.x * kept + at.p[:, column + 1 : column + 2] * direction
+    )

@@ -1,9 +1,11 @@
-"""Pictures of fits: each takes `ax=None`, draws, and returns the axes; none shows or saves anything."""
+"""Pictures of fits and simulations: each takes `ax=None`, draws, and returns axes; none shows or saves."""
 
 from __future__ import annotations
 
+from multiscale.report.courses import courses
 from multiscale.report.estimates import energies, profile, waterfall
 from multiscale.report.judgement import calibration, controls
 from multiscale.report.network import network
+from multiscale.report.trajectories import trajectory
 
-__all__ = ["calibration", "controls", "energies", "network", "profile", "waterfall"]
+__all__ = ["calibration", "controls", "courses", "energies", "network", "profile", "trajectory", "waterfall"]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from multiscale.report import html
+from multiscale.report.courses import MOST, courses, timed
 from multiscale.report.estimates import energies
 from multiscale.report.findings import Findings
 from multiscale.report.matrix import heat, informed
@@ -37,6 +38,7 @@ def learned(findings: Findings) -> list[Section]:
     """Sections on what was learned, in the order of the page."""
     return [
         Section("parameters", "Parameters before and after", _parameters(findings)),
+        Section("courses", "Time courses", _courses(findings)),
         Section("complexes", "Which complexes form where", _complexes(findings)),
         Section("pairs", "Who talks to whom", _pairs(findings)),
         Section("pathways", "Pathway activity", _pathways(findings)),
@@ -82,6 +84,24 @@ def _parameters(findings: Findings) -> list[str]:
         caption = "All parameters" + (", most informed first" if ranked is not parameters else "")
         rest.append(folded("Table of all parameters", table("parameters", ranked, caption, _PARAMETERS)))
     return [*parts, *([html.row(*drawn)] if drawn else []), *rest]
+
+
+def _courses(findings: Findings) -> list[str]:
+    """Measurements over time with the fit, and a table of all species at those times."""
+    parts, measured = [], timed(findings.table("predictions"))
+    if len(measured):
+        count = len(measured[["assay", "target"]].drop_duplicates())
+        more = f" Shown are the {MOST} targets with most measurements of {count}." if count > MOST else ""
+        caption = (
+            "Measurements over time (dots; triangles are limits) and what the fit says of them (lines through"
+            " the measured times), one colour per context. Band: 90 % interval of a new measurement."
+        )
+        parts.append(html.figure("courses", courses(measured).figure, caption + more))
+    everything = findings.table("concentrations")
+    if len(everything):
+        title = "Concentrations of all species in every context, µM"
+        parts.append(folded("Table of concentrations", table("concentrations", everything, title)))
+    return parts
 
 
 _ENERGIES = [

@@ -31,18 +31,20 @@ def fingerprint(config: Config, problem: Problem) -> dict[str, Any]:
         config: the checked configuration.
         problem: the problem that was made from it.
     """
+    idle = ("solver.",) if config.regime == "equilibrium" else ()
     settings = {
         key: value
         for key, value in _flat(config.model_dump(mode="json"))
-        if key not in (*LATER, *FREE) and not _is_path(key)
+        if key not in (*LATER, *FREE) and not _is_path(key) and not key.startswith(idle)
     }
-    data = problem.data
+    data, done = problem.data, problem.data.contexts.interventions
     content = {f"data of {name}": _digest_assay(assay) for name, assay in data.assays.items()}
     return {
         "version of multiscale": __version__,
         "device": str(device_of(config.fit.accelerator)),
         "content of the graph": problem.graph.hash(),
         "contexts": _digest(data.contexts.table),
+        **({"interventions": _digest(done.table)} if len(done) else {}),
         **content,
         **settings,
     }
@@ -75,7 +77,8 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_path(key: str) -> bool:
     table = key.startswith("data.tables.") and key.endswith(".path")
-    return table or key in ("graph", "data.anndata", "data.cells")
+    files = ("anndata", "cells", "contexts", "interventions")
+    return table or key == "graph" or key in [f"data.{name}" for name in files]
 
 
 def _digest_assay(assay: CountMatrix | MeasurementTable) -> str:

@@ -13,11 +13,21 @@ import torch
 from multiscale.assays import Counts, make_assay
 from multiscale.config import Config, DataSection
 from multiscale.content import find
-from multiscale.data import Data, from_anndata, read_measurements, read_table
+from multiscale.data import (
+    Contexts,
+    Data,
+    from_anndata,
+    from_measurements,
+    group_contexts,
+    read_interventions,
+    read_measurements,
+    read_table,
+)
 from multiscale.errors import AssayError, ConfigError, DataError, nearest
 from multiscale.graph import read_graph
 from multiscale.model import Problem
 from multiscale.model.blocks import parameter_table
+from multiscale.solver.options import Solver
 
 __all__ = ["problem_from_config", "read_anndata"]
 
@@ -28,18 +38,37 @@ def problem_from_config(config: Config) -> tuple[Problem, Any]:
     """Read graph and data of a configuration and check that they fit.
 
     Returns:
-        the problem, and the AnnData.
+        the problem, and the AnnData, None where there is none.
     """
-    if config.holdout and config.holdout.table not in config.data.tables:
-        hint = nearest(config.holdout.table, config.data.tables)
-        raise ConfigError(f"`holdout.table` = `{config.holdout.table}` is not one of [data.tables]; {hint}")
+    _check_sections(config)
     graph = read_graph(config.graph)
-    adata = read_anndata(config.data.anndata)
+    adata = None if config.data.anndata is None else read_anndata(config.data.anndata)
     data = _data(config.data, adata)
-    problem = Problem(graph, data, regime=config.regime, temperature=config.temperature)
+    solver = Solver(**config.solver.model_dump())
+    problem = Problem(graph, data, regime=config.regime, temperature=config.temperature, solver=solver)
     _check_profiles(config, problem)
     log.info("identifiers:\n%s", problem.describe())
     return problem, adata
+
+
+def _check_sections(config: Config) -> None:
+    """Refuse sections that do not fit together before anything is read."""
+    data, holdout = config.data, config.holdout
+    if holdout and holdout.table not in data.tables:
+        hint = nearest(holdout.table, data.tables)
+        raise ConfigError(f"`holdout.table` = `{holdout.table}` is not one of [data.tables]; {hint}")
+    if holdout and config.regime != "equilibrium":
+        raise ConfigError(
+            f"[holdout] compares with graphs without complexes, which regime `{config.regime}` has no use"
+            " for; remove the section."
+        )
+    if data.anndata is not None:
+        return
+    if not data.tables:
+        raise ConfigError("[data] holds no measurements; give `anndata`, or a [data.tables.<name>].")
+    idle = [name for name in ("groupby", "assays", "pairs") if getattr(data, name)]
+    if idle:
+        raise ConfigError(f"`data.{idle[0]}` needs `data.anndata`; give the file, or remove the key.")
 
 
 def _check_profiles(config: Config, problem: Problem) -> None:
@@ -84,20 +113,50 @@ def _scanpy_dataset(name: str) -> Any:
 
 
 def _data(section: DataSection, adata: Any) -> Data:
+    """Contexts and measurements of a configuration."""
+    tables = [
+        read_measurements(
+            spec.path, assay=_assay(f"data.tables.{name}", spec.assay, spec.model_extra), name=name
+        )
+        for name, spec in section.tables.items()
+    ]
+    stated = _contexts(section)
+    if adata is None:
+        data = from_measurements(*tables, contexts=stated)
+    else:
+        data = _from_anndata(section, adata)
+        data = data if stated is None else data.join(Data(stated, {}))
+        for table in tables:
+            data = data.join(table)
+    contexts = data.contexts
+    if section.cells:
+        contexts = contexts.with_covariates(read_table(find("datasets", section.cells)))
+    if section.interventions:
+        contexts = contexts.with_interventions(read_interventions(section.interventions))
+    return replace(data, contexts=contexts)
+
+
+def _contexts(section: DataSection) -> Contexts | None:
+    """Contexts that a table lists, with what it says of them."""
+    if section.contexts is None:
+        return None
+    file = find("datasets", section.contexts)
+    table = read_table(file)
+    if "context" not in table:
+        raise DataError(
+            f"{file.name}: column `context` is missing; got {', '.join(map(str, table.columns))}."
+        )
+    return group_contexts(table["context"]).with_covariates(table)
+
+
+def _from_anndata(section: DataSection, adata: Any) -> Data:
     assays = {
         name: _assay(f"data.assays.{name}", spec.type, spec.model_extra)
         for name, spec in section.assays.items()
     }
-    data = from_anndata(
+    return from_anndata(
         adata, groupby=section.groupby, pairs=section.pairs, assays=assays or {"rna": Counts()}
     )
-    if section.cells:
-        contexts = data.contexts.with_covariates(read_table(find("datasets", section.cells)))
-        data = replace(data, contexts=contexts)
-    for name, spec in section.tables.items():
-        assay = _assay(f"data.tables.{name}", spec.assay, spec.model_extra)
-        data = data.join(read_measurements(spec.path, assay=assay, name=name))
-    return data
 
 
 def _assay(where: str, kind: str, options: Mapping[str, Any] | None) -> Any:

@@ -192,8 +192,9 @@ def _write(
 ) -> None:
     """Write all files of a run into a folder that is not visible yet."""
     result.export(folder / "network.graphml")
-    result.write_anndata(adata)
-    adata.write_h5ad(folder / "results.h5ad")
+    if adata is not None:
+        result.write_anndata(adata)
+        adata.write_h5ad(folder / "results.h5ad")
     write_tables(folder, tables)
     (folder / "metrics.json").write_text(document.to_json(summary) + "\n", encoding="utf-8")
     (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -135,6 +135,8 @@ def _need(folder: Path, name: str) -> Path:
     path = folder / name
     if path.is_file():
         return path
+    if name == RESULTS and (folder / "metrics.json").is_file():
+        raise FormatError(f"{path}: no such file: the run had no AnnData, so it has no results in one.")
     if is_run(folder):
         raise FormatError(f"{path}: no such file: the run is unfinished; `fit --resume {folder}` goes on.")
     raise FormatError(f"{path}: no such file; give the folder of a run.")
@@ -150,7 +152,8 @@ def sources(config: Config) -> pd.DataFrame:
         columns name, title, licence, reference, doi, url, version; '' where a card says nothing.
     """
     data = config.data
-    paths = [data.anndata, *([data.cells] if data.cells else []), *(t.path for t in data.tables.values())]
+    named = [data.anndata, data.cells, data.contexts, data.interventions]
+    paths = [path for path in named if path] + [table.path for table in data.tables.values()]
     rows = list(_rows(find("graphs", config.graph)))
     for path in paths:
         if path.startswith("scanpy:"):
