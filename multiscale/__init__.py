@@ -16,12 +16,15 @@ _HOMES = {
     "Data": "multiscale.data",
     "DenseEnergy": "multiscale.encoders.dense",
     "Graph": "multiscale.graph",
+    "Interventions": "multiscale.data",
     "Model": "multiscale.model",
     "MultiscaleError": "multiscale.errors",
     "Priors": "multiscale.model",
     "Problem": "multiscale.model",
     "Result": "multiscale.fit",
+    "Solver": "multiscale.solver.options",
     "Status": "multiscale.solver",
+    "Trajectory": "multiscale.model.simulate",
     "add_gene_sets": "multiscale.graph",
     "equilibrium": "multiscale.solver",
     "fit": "multiscale.fit",
@@ -34,8 +37,10 @@ _HOMES = {
     "read_edges": "multiscale.graph",
     "read_gmt": "multiscale.graph",
     "read_graph": "multiscale.graph",
+    "read_interventions": "multiscale.data",
     "read_measurements": "multiscale.data",
     "rewire": "multiscale.graph",
+    "simulate": "multiscale.model.simulate",
     "write_graph": "multiscale.graph",
 }
 _MODULES = {"assays": "multiscale.assays", "pl": "multiscale.report.plots", "units": "multiscale.units"}
@@ -46,12 +51,15 @@ __all__ = [
     "Data",
     "DenseEnergy",
     "Graph",
+    "Interventions",
     "Model",
     "MultiscaleError",
     "Priors",
     "Problem",
     "Result",
+    "Solver",
     "Status",
+    "Trajectory",
     "__version__",
     "add_gene_sets",
     "assays",
@@ -67,8 +75,10 @@ __all__ = [
     "read_edges",
     "read_gmt",
     "read_graph",
+    "read_interventions",
     "read_measurements",
     "rewire",
+    "simulate",
     "units",
     "write_graph",
 ]
@@ -76,7 +86,14 @@ __all__ = [
 if TYPE_CHECKING:
     from multiscale import assays, units
     from multiscale.assays import Assay
-    from multiscale.data import Contexts, Data, from_anndata, read_measurements
+    from multiscale.data import (
+        Contexts,
+        Data,
+        Interventions,
+        from_anndata,
+        read_interventions,
+        read_measurements,
+    )
     from multiscale.encoders.dense import DenseEnergy
     from multiscale.errors import MultiscaleError
     from multiscale.fit import Result, fit
@@ -95,8 +112,10 @@ if TYPE_CHECKING:
         write_graph,
     )
     from multiscale.model import Model, Priors, Problem
+    from multiscale.model.simulate import Trajectory, simulate
     from multiscale.report import plots as pl
     from multiscale.solver import Status, equilibrium
+    from multiscale.solver.options import Solver
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ __all__ = [
     "DataSection",
     "Fit",
     "Holdout",
+    "SolverSection",
     "TableSection",
     "Uncertainty",
     "read_config",
@@ -46,14 +47,32 @@ class AssaySection(_Section):
 class DataSection(_Section):
     """What is measured: `[data]`."""
 
-    anndata: str = Field(description="path of an .h5ad file, or scanpy:<name> for scanpy.datasets.<name>()")
+    anndata: str | None = Field(
+        default=None,
+        description="path of an .h5ad file, or scanpy:<name> of scanpy.datasets; none = tables alone",
+    )
     groupby: str | None = Field(
         default=None, description="obs column whose categories become contexts; none = one per cell"
     )
     pairs: bool = Field(default=False, description="also form a context for every ordered pair of groups")
     cells: str | None = Field(default=None, description="table with volume_fL and surface_um2 per context")
+    contexts: str | None = Field(
+        default=None,
+        description="table of contexts: `context`, and what is known of them: volume_fL, preequilibrate",
+    )
+    interventions: str | None = Field(default=None, description="table of what was done to the contexts")
     assays: dict[str, AssaySection] = Field(default_factory=dict)
     tables: dict[str, TableSection] = Field(default_factory=dict)
+
+
+class SolverSection(_Section):
+    """How time courses are integrated: `[solver]`."""
+
+    rtol: float = Field(default=1e-6, gt=0, lt=1, description="relative tolerance of a step")
+    atol: float = Field(
+        default=1e-9, gt=0, allow_inf_nan=False, description="absolute tolerance, uM: what is not resolved"
+    )
+    max_steps: int = Field(default=100_000, ge=1, description="most steps per context")
 
 
 class Fit(_Section):
@@ -119,9 +138,13 @@ class Config(_Section):
     title: str = ""
     question: str = Field(default="", description="what is asked, in a sentence, for the report")
     graph: str = Field(description="name below graphs/, or path of a folder")
-    regime: Literal["equilibrium"] = "equilibrium"
+    regime: Literal["equilibrium", "steady_state", "time_course"] = Field(
+        default="equilibrium",
+        description="equilibrium of binding, or steady states or time courses of the graph's reactions",
+    )
     temperature: float = Field(default=310.15, gt=200, lt=400, description="K")
     data: DataSection
+    solver: SolverSection = Field(default_factory=SolverSection)
     fit: Fit = Field(default_factory=Fit)
     holdout: Holdout | None = None
     controls: Controls = Field(default_factory=Controls)
@@ -165,7 +188,9 @@ def _anchored(config: Config, folder: Path) -> Config:
 
     data = config.data
     tables = {k: t.model_copy(update={"path": near(t.path)}) for k, t in data.tables.items()}
-    files = {"anndata": near(data.anndata), "cells": data.cells and near(data.cells), "tables": tables}
+    names = ("anndata", "cells", "contexts", "interventions")
+    files = {name: value and near(value) for name in names for value in [getattr(data, name)]}
+    files |= {"tables": tables}
     return config.model_copy(update={"graph": near(config.graph), "data": data.model_copy(update=files)})
 
 

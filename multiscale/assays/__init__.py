@@ -2,6 +2,7 @@
 
 from multiscale.assays.affinity import Affinity
 from multiscale.assays.assay import Assay, Noise, Offset
+from multiscale.assays.concentration import Concentration
 from multiscale.assays.copies import Copies
 from multiscale.assays.count_likelihood import CountLikelihood
 from multiscale.assays.counts import Counts
@@ -12,6 +13,7 @@ __all__ = [
     "ASSAYS",
     "Affinity",
     "Assay",
+    "Concentration",
     "Copies",
     "CountLikelihood",
     "Counts",

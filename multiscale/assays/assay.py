@@ -1,7 +1,7 @@
 """What a table assay is: a readout of the state, a calibration of offsets, and a noise model.
 
-The model evaluates  y ~ CensoredNormal(readout(state) + Σ offsets, sd);  an assay says which readout, which
-offsets, which noise.
+The model evaluates  y ~ CensoredNormal(exp(Σ factors) · readout(state) + Σ offsets, sd);  an assay says which
+readout, which factors (most have none), which offsets, which noise.
 """
 
 from __future__ import annotations
@@ -92,6 +92,14 @@ class Assay(ABC):
         Args:
             entries: as returned by `prepare`, or some of its rows.
         """
+
+    def factors(self, entries: pd.DataFrame) -> list[Offset]:
+        """Say which unknown factors multiply the readout of each entry, as shifts of their logarithms.
+
+        Args:
+            entries: as returned by `prepare`, or some of its rows.
+        """
+        return []
 
     @abstractmethod
     def noise(self, entries: pd.DataFrame) -> Noise:

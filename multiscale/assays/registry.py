@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from multiscale.assays.affinity import Affinity
+from multiscale.assays.concentration import Concentration
 from multiscale.assays.copies import Copies
 from multiscale.assays.counts import Counts
 from multiscale.assays.intensity import LogNormal
@@ -13,8 +14,9 @@ from multiscale.errors import AssayError, nearest
 
 __all__ = ["ASSAYS", "make_assay"]
 
-ASSAYS: dict[str, type[Affinity] | type[Copies] | type[Counts] | type[LogNormal]] = {
+ASSAYS: dict[str, type[Affinity] | type[Concentration] | type[Copies] | type[Counts] | type[LogNormal]] = {
     "affinity": Affinity,
+    "concentration": Concentration,
     "copies": Copies,
     "counts": Counts,
     "log_normal": LogNormal,
@@ -23,7 +25,7 @@ ASSAYS: dict[str, type[Affinity] | type[Copies] | type[Counts] | type[LogNormal]
 
 def make_assay(
     kind: str, options: Mapping[str, object] | None = None
-) -> Affinity | Copies | Counts | LogNormal:
+) -> Affinity | Concentration | Copies | Counts | LogNormal:
     """Make an assay from its name and options, as read from a configuration file.
 
     Args:

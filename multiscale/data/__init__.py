@@ -2,6 +2,7 @@
 
 from multiscale.data.anndata import from_anndata
 from multiscale.data.contexts import Contexts, cell_contexts, group_contexts, pair_contexts
+from multiscale.data.interventions import Interventions, read_interventions
 from multiscale.data.match import Match, match
 from multiscale.data.measurements import (
     CountMatrix,
@@ -16,6 +17,7 @@ __all__ = [
     "Contexts",
     "CountMatrix",
     "Data",
+    "Interventions",
     "Match",
     "MeasurementTable",
     "cell_contexts",
@@ -24,6 +26,7 @@ __all__ = [
     "group_contexts",
     "match",
     "pair_contexts",
+    "read_interventions",
     "read_measurements",
     "read_table",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from multiscale.data.interventions import Interventions
 from multiscale.errors import DataError, nearest
 
 __all__ = ["Contexts", "cell_contexts", "group_contexts", "pair_contexts"]
@@ -21,17 +22,20 @@ class Contexts:
 
     Args:
         table: index `context` = unique names; columns `kind` (group, cell or pair), `sender` and `receiver`
-            (contexts that a pair joins, else empty), `n_cells`, and any covariates.
+            (contexts that a pair joins, else empty), `n_cells`, and any covariates. In kinetic regimes the
+            covariate `preequilibrate` names the context from whose steady state a context starts.
+        interventions: what was done to them.
 
     Raises:
         DataError: a name occurs twice or is empty, a kind is unknown, or a pair joins contexts that are not
-            there.
+            there, or an intervention is on one that is not.
     """
 
     table: pd.DataFrame
+    interventions: Interventions = field(default_factory=Interventions)
 
     def __post_init__(self) -> None:
-        """Check names, kinds and pairs."""
+        """Check names, kinds, pairs and interventions."""
         table = self.table
         missing = [column for column in COLUMNS if column not in table]
         if missing:
@@ -45,6 +49,7 @@ class Contexts:
         if len(wrong):
             raise DataError(f"context `{wrong[0]}`: `kind` must be one of {', '.join(KINDS)}.")
         self._check_pairs()
+        self.interventions.check_contexts(self.groups)
 
     def _check_pairs(self) -> None:
         """Refuse pairs whose sides are not contexts of their own."""
@@ -90,7 +95,19 @@ class Contexts:
         if not new.index.isin(self.table.index).any():
             hint = nearest(str(new.index[0]), self.groups)
             raise DataError(f"covariates fit none of the contexts: they have `{new.index[0]}`; {hint}")
-        return Contexts(self.table.join(new))
+        return replace(self, table=self.table.join(new))
+
+    def with_interventions(self, interventions: Interventions | pd.DataFrame) -> Contexts:
+        """The same contexts with further interventions.
+
+        Args:
+            interventions: as read by `read_interventions`, or a table with the same columns.
+
+        Raises:
+            DataError: a column or value is wrong, or a context is not there.
+        """
+        given = interventions if isinstance(interventions, Interventions) else Interventions(interventions)
+        return replace(self, interventions=self.interventions.join(given))
 
     def __len__(self) -> int:
         """Count the contexts."""
@@ -111,7 +128,9 @@ class Contexts:
         new = other.table.index.difference(self.table.index, sort=False)
         order = self.table.index.append(new)
         table = self.table.combine_first(other.table).loc[order].rename_axis("context")
-        return Contexts(table[list(dict.fromkeys([*self.table.columns, *other.table.columns]))])
+        columns = list(dict.fromkeys([*self.table.columns, *other.table.columns]))
+        done = self.interventions.join(other.interventions)
+        return Contexts(table[columns], done)
 
 
 def group_contexts(names: Iterable[str], n_cells: Iterable[int] | None = None) -> Contexts:
@@ -154,7 +173,7 @@ def pair_contexts(groups: Contexts) -> Contexts:
         },
         index=pd.Index([f"{sender}|{receiver}" for sender, receiver in sides], name="context"),
     )
-    return Contexts(pd.concat([groups.table, table]))
+    return Contexts(pd.concat([groups.table, table]), groups.interventions)
 
 
 def _plain(kind: str, names: list[str], n_cells: Iterable[int] | None) -> Contexts:

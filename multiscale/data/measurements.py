@@ -172,8 +172,12 @@ class Data:
         )
 
 
-def from_measurements(*tables: MeasurementTable) -> Data:
+def from_measurements(*tables: MeasurementTable, contexts: Contexts | None = None) -> Data:
     """Data of tables alone: their contexts become groups.
+
+    Args:
+        tables: with distinct names.
+        contexts: further contexts, or the same ones with covariates and interventions; they come first.
 
     Raises:
         DataError: there is no table, or two of one name.
@@ -181,7 +185,8 @@ def from_measurements(*tables: MeasurementTable) -> Data:
     if not tables:
         raise DataError("`from_measurements` needs at least one table.")
     names = dict.fromkeys(context for table in tables for context in table.contexts)
-    data = Data(group_contexts(names), {})
+    new = group_contexts([name for name in names if contexts is None or name not in contexts.names])
+    data = Data(new if contexts is None else contexts.join(new), {})
     for table in tables:
         data = data.join(table)
     return data

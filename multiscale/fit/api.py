@@ -70,7 +70,7 @@ def fit(
     )
     if not optimum.loss.isfinite().any():
         raise DataError(
-            "no start reached a finite posterior: an equilibrium failed for every one; check the priors."
+            "no start reached a finite posterior: in each one a context was not solved; check the priors."
         )
     settings = {
         "starts": starts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,12 @@ TOLERANCE = 1e-5
 
 ROWS = 128  # directions per backward pass, which bounds the memory
 
+STEP = 2e-4
+"""Half the distance over which gradients are differenced, in the scaled lengths of theta.
+
+Its square times the third derivative, about 1e-7, and the error of a gradient over it are then about equal:
+that error is the relative tolerance of precise time courses, 1e-9, times the slopes of the readings."""
+
 
 def hessian(objective: Objective, theta: Tensor, row: int = 0, local: Sequence[Tensor] = ()) -> Tensor:
     """Second derivatives of one start's loss, from one product with the Hessian per direction.
@@ -28,7 +34,8 @@ def hessian(objective: Objective, theta: Tensor, row: int = 0, local: Sequence[T
     grow with the number of contexts.
 
     Args:
-        objective: loss per row, twice differentiable.
+        objective: loss per row; twice differentiable, unless it says otherwise: then central differences of
+            its gradients take the place of products with the Hessian.
         theta: shape (1, parameter).
         row: position of this start among the rows of the objective.
         local: per block of parameters that belong to contexts their positions, shape (context, parameter of
@@ -43,12 +50,44 @@ def hessian(objective: Objective, theta: Tensor, row: int = 0, local: Sequence[T
     alone = outside.nonzero()[:, 0]
     identity = torch.eye(theta.shape[1], dtype=theta.dtype, device=theta.device)
     probes = torch.cat([identity[alone], *(identity[block].sum(0) for block in local)])
-    products = torch.cat([_products(objective, theta, row, part) for part in probes.split(ROWS)])
+    objective, multiply = _method(objective)
+    products = torch.cat([multiply(objective, theta, row, part) for part in probes.split(ROWS)])
     matrix = torch.zeros_like(identity)
     matrix[alone] = products[: len(alone)]
     matrix[:, alone] = products[: len(alone)].T
     _spread(matrix, products[len(alone) :], local)
     return (matrix + matrix.T) / 2
+
+
+Multiply = Callable[[Objective, Tensor, int, Tensor], Tensor]
+
+
+def _method(objective: Objective) -> tuple[Objective, Multiply]:
+    """The loss to differentiate twice, and how its Hessian is multiplied with directions."""
+    if getattr(objective, "twice_differentiable", True):
+        return objective, _products
+    return _precise(objective), _differences
+
+
+def _precise(objective: Objective) -> Objective:
+    """The same loss, accurate enough for second derivatives."""
+    return getattr(objective, "precise", objective)
+
+
+def _differences(objective: Objective, theta: Tensor, row: int, directions: Tensor) -> Tensor:
+    """Hessian times each direction by central differences of gradients, shape (direction, parameter).
+
+    Where the loss is infinite on one side, the difference is that to the other side.
+    """
+    moves = STEP * directions
+    points = torch.cat([theta + moves, theta - moves, theta])
+    rows = torch.full((len(points),), row, device=theta.device)
+    loss, gradient = evaluate(objective, points, rows)
+    (above, below), centre = gradient[:-1].chunk(2), gradient[-1:]
+    up, down = (side[:, None] for side in loss[:-1].isfinite().chunk(2))
+    ahead = torch.where(up, above - centre, centre - below)
+    behind = torch.where(down, centre - below, above - centre)
+    return (ahead + behind) / (2 * STEP)
 
 
 def _products(objective: Objective, theta: Tensor, row: int, directions: Tensor) -> Tensor:
@@ -90,7 +129,7 @@ def minimise(
 
     Source: Nocedal & Wright 2006, Numerical Optimization, section 3.4; Marquardt 1963, doi:10.1137/0111030.
     """
-    rows = torch.tensor([row], device=theta.device)
+    rows, objective = torch.tensor([row], device=theta.device), _precise(objective)
     loss, gradient = evaluate(objective, theta, rows)
     steps, promised = 0, torch.inf
     matrix = theta.new_zeros(0, 0)

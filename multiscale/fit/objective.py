@@ -15,7 +15,7 @@ __all__ = ["Posterior"]
 class Posterior:
     """−(Σ log density of all measurements + log prior) for each start.
 
-    Keeps the equilibria of the last call as warm starts of the next.
+    Keeps the equilibria or states at rest of the last call as warm starts of the next.
 
     Args:
         model: the model.
@@ -35,19 +35,37 @@ class Posterior:
     ) -> None:
         self.model, self.without, self.used = model, frozenset(without), used
         self.weights = {name: w.to(model.device) for name, w in (weights or {}).items()}
-        self._multipliers: Tensor | None = None
+        self._warm: Tensor | None = None
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether autograd gives second derivatives."""
+        return self.model.twice_differentiable
+
+    @property
+    def precise(self) -> Posterior:
+        """The same loss, accurate enough for differences of its gradients."""
+        return (
+            self
+            if self.twice_differentiable
+            else Posterior(self.model.precise, self.weights, self.without, self.used)
+        )
 
     def __call__(self, theta: Tensor, rows: Tensor) -> Tensor:
-        """Loss of some rows; infinite where an equilibrium was not found.
+        """Loss of some rows; infinite, with a gradient of zero, where a context was not solved.
 
         Args:
             theta: shape (row, parameter).
             rows: positions of these rows among all starts, shape (row,).
         """
-        warm = None if self._multipliers is None else self._multipliers[rows]
-        state = self.model.state(theta, start=warm)
-        self._remember(state.multipliers, rows)
-        terms = self.terms(theta, state, rows)
+        warm = None if self._warm is None else self._warm[rows]
+        inside = theta.view_as(theta)
+        if inside.requires_grad:
+            # A failed context may hold infinite constants, whose derivatives are no numbers.
+            inside.register_hook(lambda gradient: torch.where(state.solved[:, None], gradient, 0.0))
+        state = self.model.state(inside, start=warm)
+        self._remember(state.warm, rows)
+        terms = self.terms(inside, state, rows)
         loss = -torch.stack(list(terms.values())).sum(0)
         return torch.where(state.solved, loss, torch.inf)
 
@@ -63,16 +81,16 @@ class Posterior:
         return {name: value for name, value in terms.items() if name not in self.without}
 
     def state(self) -> dict[str, Tensor]:
-        """What is remembered between calls: the equilibria of the last one."""
-        return {} if self._multipliers is None else {"multipliers": self._multipliers}
+        """What is remembered between calls: warm starts."""
+        return {} if self._warm is None else {"warm": self._warm}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Remember what `state` gave."""
-        self._multipliers = state.get("multipliers")
+        self._warm = state.get("warm")
 
-    def _remember(self, multipliers: Tensor, rows: Tensor) -> None:
-        if self._multipliers is None:
-            self._multipliers = multipliers.clone()
+    def _remember(self, warm: Tensor, rows: Tensor) -> None:
+        if self._warm is None:
+            self._warm = warm.clone()
         else:
-            good = torch.isfinite(multipliers).all(-1).all(-1)
-            self._multipliers[rows[good]] = multipliers[good]
+            good = torch.isfinite(warm).all(-1).all(-1)
+            self._warm[rows[good]] = warm[good]

@@ -50,6 +50,8 @@ def quantities(model: Model, state: State) -> dict[str, Tensor]:
         "bound": bound_fraction(model, state),
         "activity": model.activities(state),
     }
+    if model.problem.dynamics is not None:
+        found["x"] = state.x
     pairs = pair_state(model, state)
     if pairs is not None:
         found["occupancy"] = pairs.occupancy
@@ -111,7 +113,7 @@ def _summarise(
     quantities_of: Callable[[State, torch.Generator], dict[str, Tensor]],
     budget: tuple[int, int, float],
 ) -> Intervals:
-    """Quantiles of quantities over draws, those left out whose equilibrium was not found."""
+    """Quantiles of quantities over draws, those left out of which a context was not solved."""
     draws, seed, level = budget
     generator = torch.Generator().manual_seed(seed + 1)
     parts: dict[str, list[np.ndarray]] = {}
@@ -124,13 +126,13 @@ def _summarise(
     values = {name: np.concatenate(part) for name, part in parts.items()}
     kept = len(next(iter(values.values())))
     if not kept:
-        raise DataError("intervals need equilibria, and none of the draws of the posterior has one.")
+        raise DataError("intervals need states, and none of the draws of the posterior has one.")
     lower, upper = (
         {name: np.quantile(value, 0.5 + sign * level / 2, axis=0) for name, value in values.items()}
         for sign in (-1, 1)
     )
     if kept < draws:
-        log.warning("intervals: %d of %d draws have no equilibrium and are left out", draws - kept, draws)
+        log.warning("intervals: %d of %d draws were not solved and are left out", draws - kept, draws)
     return Intervals(lower, upper)
 
 

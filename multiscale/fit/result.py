@@ -121,6 +121,7 @@ class Result:
             "parameters": self.parameters,
             "energies": self.energies,
             "complexes": tables.complexes(self),
+            "concentrations": tables.concentrations(self),
             "pairs": tables.pairs(self),
             "pathways": tables.pathways(self),
             "predictions": self.predictions,
@@ -169,10 +170,12 @@ class Result:
         columns = {"mean_concentration_uM": ("mean_ln_x", self.state.ln_x[0].mean(0))}
         species = self._with_ends(columns, network.species)
         columns = {"mean_copies_per_cell": ("mean_ln_total", self.state.ln_total[0].mean(0))}
-        copies = self._with_ends(columns, network.molecules)
+        known = not np.isnan(self.problem.volume_fL).any()
+        copies = self._with_ends(columns if known else {}, network.molecules)
         names = {"g_kcal_per_mol": "g_kcal_per_mol", "lower": "g_lower", "upper": "g_upper", "Kd_uM": "Kd_uM"}
         energies = self.energies.set_index("complex")
         known = energies[[name for name in names if name in energies]].rename(columns=names)
+        known = known.reindex(network.complexes + network.pair_complexes)
         values = {"molecule": species.loc[network.molecules].join(copies), "complex": known.join(species)}
         if network.pathways:
             ranges = [t.max() - t.min() for t in (self.activities(), self.pair_activities()) if len(t)]
@@ -238,9 +241,12 @@ class Result:
 
     def _per_gene(self, names: pd.Index) -> pd.DataFrame:
         """Translation factor per transcript of the AnnData, NaN where the graph has none."""
+        if not self.problem.supplied:
+            return pd.DataFrame(index=names)
         network = self.problem.network
         mean = float(self.state.values["translation_mean"][0, 0])
-        factor = pd.Series(mean + self.state.values["translation"][0].cpu().numpy(), index=network.molecules)
+        translation = mean + self.state.values["translation"][0].cpu().numpy()
+        factor = pd.Series(translation, index=self.problem.supplied).reindex(network.molecules)
         rows, columns = np.nonzero(network.encodes)
         identifiers = [network.identifiers[c] for c in columns]
         table = pd.DataFrame({"ln_translation": factor.to_numpy()[rows]}, index=identifiers)

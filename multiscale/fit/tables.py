@@ -14,7 +14,16 @@ from multiscale.units import Kd_from_delta_g
 if TYPE_CHECKING:
     from multiscale.fit.result import Result
 
-__all__ = ["complexes", "energies", "pairs", "parameters", "pathways", "predictions", "starts"]
+__all__ = [
+    "complexes",
+    "concentrations",
+    "energies",
+    "pairs",
+    "parameters",
+    "pathways",
+    "predictions",
+    "starts",
+]
 
 
 SCALES = {"ln_K2D": "ln (molecules per µm²)"}
@@ -39,7 +48,7 @@ def _spread(result: Result) -> np.ndarray:
 def energies(result: Result) -> pd.DataFrame:
     """Energy of every complex: g (from free subunits), its prior, and for two subunits its Kd."""
     network = result.problem.network
-    names = network.complexes + network.pair_complexes
+    names = _with_energy(result)
     rows = [network.all_species.index(name) for name in names]
     g = result.state.g[0].cpu().numpy()[rows]
     table = pd.DataFrame({"complex": names, "g_kcal_per_mol": g})
@@ -55,11 +64,22 @@ def energies(result: Result) -> pd.DataFrame:
     return table.assign(evidence=result.graph.nodes["complex"].loc[names, "evidence"].to_numpy())
 
 
+def _with_energy(result: Result) -> list[str]:
+    """Complexes that have an energy: at equilibrium all, else those for which the graph names one."""
+    network = result.problem.network
+    names = network.complexes + network.pair_complexes
+    if result.problem.dynamics is None or result.problem.energy_network is not None:
+        return names
+    stated = {network.all_species[row] for row in np.nonzero(network.term_counts)[0].tolist()}
+    return [name for name in names if name in stated]
+
+
 def _energy_prior(result: Result, rows: list[int]) -> dict[str, np.ndarray]:
     """Prior mean and sd of the energies of some species."""
     network = result.problem.network
     prior = result.model.parameters.frame().set_index("parameterId")["objectivePriorParameters"]
-    given = prior.reindex(network.terms).fillna("0;0").str.split(";", expand=True).astype(float).to_numpy()
+    given = np.array([text.split(";") for text in prior.reindex(network.terms).fillna("0;0")], dtype=float)
+    given = given.reshape(len(network.terms), 2)
     counts = network.term_counts[rows]
     return {"prior_mean": counts @ given[:, 0], "prior_sd": np.sqrt((counts**2) @ given[:, 1] ** 2)}
 
@@ -80,6 +100,28 @@ def complexes(result: Result) -> pd.DataFrame:
     if (ends := _ends(result, "bound")) is not None:
         table = table.assign(bound_lower=ends[0].ravel(), bound_upper=ends[1].ravel())
     return table
+
+
+def concentrations(result: Result) -> pd.DataFrame | None:
+    """Concentrations of the species of a kinetic model, when measured, µM; None at equilibrium."""
+    problem = result.problem
+    if problem.dynamics is None:
+        return None
+    species, times = problem.dynamics.kinetics.species, problem.schedule.times
+    count = times.shape[1]
+    table = pd.DataFrame(
+        {
+            "context": np.repeat(result.contexts, count * len(species)),
+            "time": np.repeat(times.ravel(), len(species)),
+            "species": np.tile(species, times.size),
+            "concentration_uM": result.state.x[0].cpu().numpy().ravel(),
+        }
+    )
+    if (ends := _ends(result, "x")) is not None:
+        table = table.assign(lower=ends[0].ravel(), upper=ends[1].ravel())
+    first = np.arange(count) < problem.schedule.count[:, None]  # the last time of a context may be repeated
+    table = table[np.repeat(first.ravel(), len(species))].reset_index(drop=True)
+    return table if problem.regime == "time_course" else table.drop(columns="time")
 
 
 def pairs(result: Result) -> pd.DataFrame | None:
@@ -132,6 +174,8 @@ def _table_predictions(result: Result, name: str) -> pd.DataFrame:
             "predicted": location,
         }
     )
+    if "time" in entries:
+        table.insert(2, "time", entries["time"].to_numpy())
     return _with_ends(result, table, f"reading {name}").assign(censoring=entries["censoring"].to_numpy())
 
 

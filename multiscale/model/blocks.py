@@ -10,15 +10,36 @@ import torch
 from scipy import sparse
 from scipy.stats import truncnorm
 
+from multiscale.assays import Offset
 from multiscale.errors import GraphError, nearest
 from multiscale.graph import Graph
+from multiscale.model.dynamics import Dynamics
 from multiscale.model.parameters import Block, ParameterTable
 from multiscale.model.problem import Problem
-from multiscale.model.terms import CountTerm
+from multiscale.model.terms import CountTerm, TableTerm
 
 __all__ = ["parameter_table", "smoothed_levels"]
 
-_ROLES = {"energy": ("lin", "kcal/mol"), "loss": ("ln", "1"), "confinement": ("ln", "nm")}
+_ROLES = {"energy": "lin", "loss": "ln", "confinement": "ln"}
+_KINETIC_ROLES = dict.fromkeys(
+    (
+        "k_on",
+        "k_off",
+        "k_cat",
+        "rate_constant",
+        "Km",
+        "Kd",
+        "Ki",
+        "K_eq",
+        "concentration",
+        "exponent",
+        "ratio",
+    ),
+    "ln",
+) | {"efficacy": "lin"}
+"""Scales on which priors are normal, by role."""
+
+_FRACTION = (0.0, 1.0)
 _LN10 = math.log(10.0)
 
 UNCOUNTED_LEVEL = -9.0
@@ -27,24 +48,41 @@ UNCOUNTED_LEVEL = -9.0
 
 def parameter_table(problem: Problem, device: torch.device) -> ParameterTable:
     """Collect the parameters of the graph, of the scales and of the assays."""
-    blocks = [_graph_block(problem.graph, role) for role in _ROLES]
-    blocks += [_translation_mean(problem), _translation(problem), _levels(problem), _supply(problem)]
+    blocks = _graph_blocks(problem)
+    if problem.supplied:
+        blocks += [_translation_mean(problem), _translation(problem)]
+    blocks += [_levels(problem)] if problem.reads_levels else []
+    blocks += [_supply(problem) if problem.dynamics is None else _abundance(problem, problem.dynamics)]
     blocks += [_dispersion(term) for term in problem.counts]
     blocks += _assay_blocks(problem)
     blocks += [_network(problem)]
     return ParameterTable([block for block in blocks if block is not None and len(block)], device)
 
 
-def _graph_block(graph: Graph, role: str) -> Block | None:
+def _graph_blocks(problem: Problem) -> list[Block | None]:
+    """Free parameters of the graph: all of an equilibrium, and those that reactions and contexts need."""
+    if problem.dynamics is None:
+        return [_graph_block(problem.graph, role, scale) for role, scale in _ROLES.items()]
+    needed = {*problem.dynamics.parameters}
+    roles = {"energy": "lin", "confinement": "ln"}
+    return [_graph_block(problem.graph, role, scale) for role, scale in roles.items()] + [
+        _graph_block(problem.graph, role, scale, needed) for role, scale in _KINETIC_ROLES.items()
+    ]
+
+
+def _graph_block(graph: Graph, role: str, scale: str, needed: set[str] | None = None) -> Block | None:
     """Free parameters of one role of the graph; PEtab priors become normal ones on the block's scale."""
     table = graph.parameters
     table = table[(table["role"] == role) & (table["estimate"].astype(int) == 1)]
+    table = table if needed is None else table[table.index.isin(list(needed))]
     if table.empty:
         return None
-    scale, unit = _ROLES[role]
     rows = [_prior(str(name), row, scale) for name, row in table.iterrows()]
     mean, sd, lower, upper = (np.array(column) for column in zip(*rows, strict=True))
+    if role == "efficacy":
+        lower, upper = (np.clip(end, *_FRACTION) for end in (lower, upper))
     bounded = bool(np.isfinite(lower).all() and np.isfinite(upper).all())
+    units = table["unit"].tolist()
     return Block(
         name=role,
         labels=[str(name) for name in table.index],
@@ -55,7 +93,7 @@ def _graph_block(graph: Graph, role: str) -> Block | None:
         upper=upper if bounded else None,
         center=_median(mean, sd, lower, upper) if bounded else mean,
         scale=scale,
-        unit=unit,
+        unit=units[0] if len(set(units)) == 1 else units,
         notes=table["note"].fillna("").tolist(),
     )
 
@@ -102,7 +140,7 @@ def _translation_mean(problem: Problem) -> Block:
 
 
 def _translation(problem: Problem) -> Block:
-    molecules = problem.network.molecules
+    molecules = problem.supplied
     return Block(
         name="translation",
         labels=molecules,
@@ -157,7 +195,7 @@ def _levels(problem: Problem) -> Block:
         scale="ln",
         unit="fraction of transcripts",
         role="transcript level",
-        per_context=True,
+        per_context=problem.dynamics is None or not problem.dynamics.coupled,
     )
 
 
@@ -189,6 +227,22 @@ def _supply(problem: Problem) -> Block | None:
     )
 
 
+def _abundance(problem: Problem, dynamics: Dynamics) -> Block | None:
+    """What every context has of molecules, relative to the start that all share."""
+    names = dynamics.abundances
+    labels = [f"{name} in {c}" for c in problem.contexts.index for name in names]
+    return Block(
+        name="abundance",
+        labels=labels,
+        shape=(len(problem.contexts), len(names)),
+        mean=np.zeros(len(labels)),
+        sd=np.full(len(labels), problem.priors.abundance_sd),
+        scale="ln",
+        unit="fold of the start that all contexts share",
+        per_context=not dynamics.coupled,
+    )
+
+
 def _dispersion(term: CountTerm) -> Block:
     count, assay = len(term.features), term.matrix.assay
     return Block(
@@ -203,22 +257,16 @@ def _dispersion(term: CountTerm) -> Block:
 
 
 def _assay_blocks(problem: Problem) -> list[Block]:
-    """Offsets and noise of the tables."""
+    """Offsets, factors and noise of the tables."""
     blocks = []
     for term in problem.tables:
-        for offset in term.table.assay.offsets(term.entries):
-            labels = sorted(set(offset.keys) - {""})
-            blocks.append(
-                Block(
-                    name=f"{term.name} {offset.name}",
-                    labels=labels,
-                    mean=np.full(len(labels), offset.mean),
-                    sd=np.full(len(labels), offset.sd),
-                    scale="ln" if term.table.assay.scale.startswith("ln ") else "lin",
-                    unit="1" if term.table.assay.scale.startswith("ln ") else term.table.assay.scale,
-                    role="calibration",
-                )
-            )
+        assay = term.table.assay
+        logarithmic = assay.scale.startswith("ln ")
+        unit = "1" if logarithmic else assay.scale
+        for offset in assay.offsets(term.entries):
+            blocks.append(_calibration(term, offset, "ln" if logarithmic else "lin", unit))
+        for factor in assay.factors(term.entries):
+            blocks.append(_calibration(term, factor, "ln", "1"))
         noise = term.table.assay.noise(term.entries)
         labels = sorted(set(noise.keys[term.entries["sd"].isna()]) - {""})
         blocks.append(
@@ -232,6 +280,20 @@ def _assay_blocks(problem: Problem) -> list[Block]:
             )
         )
     return blocks
+
+
+def _calibration(term: TableTerm, offset: Offset, scale: str, unit: str) -> Block:
+    """One shift of readings, or of the logarithms of their factors, per key."""
+    labels = sorted(set(offset.keys) - {""})
+    return Block(
+        name=f"{term.name} {offset.name}",
+        labels=labels,
+        mean=np.full(len(labels), offset.mean),
+        sd=np.full(len(labels), offset.sd),
+        scale=scale,
+        unit=unit,
+        role="calibration",
+    )
 
 
 def _network(problem: Problem) -> Block | None:

@@ -6,56 +6,29 @@ All tensors are float64 with leading axis `start`; contexts (cells or groups of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
 from multiscale.model.blocks import parameter_table
+from multiscale.model.equilibrium_state import EquilibriumState
+from multiscale.model.graph_values import GraphValues
+from multiscale.model.kinetic_state import SteadyStates, TimeCourses
 from multiscale.model.problem import Problem
 from multiscale.model.readings import TableReading
-from multiscale.passing.messages import pool, translate
-from multiscale.physics.energy import ln_weight, species_energy
-from multiscale.physics.scales import ln_concentration, ln_sum, relative_to_mean
-from multiscale.solver import Status, equilibrium
-from multiscale.units import MOLECULES_PER_UM_FL
+from multiscale.model.state import State
+from multiscale.passing.messages import pool
+from multiscale.physics.energy import species_energy
+from multiscale.physics.scales import relative_to_mean
+from multiscale.solver.options import Solver
 
 __all__ = ["Model", "State"]
 
-
-@dataclass(frozen=True)
-class State:
-    """Physical state of every context.
-
-    Args:
-        values: parameters per block, each (start, ...).
-        g: energies of all species (within-cell, then pair complexes), kcal/mol, (start, species).
-        ln_level: ln of transcript levels, (start, context, transcript).
-        ln_supply: ln copies supplied, (start, context, molecule).
-        ln_x: ln concentrations of species, ln µM, (start, context, species).
-        ln_total: ln copies of each molecule in all its forms, (start, context, molecule).
-        ln_surface: ln copies of each molecule on a membrane, −inf where it has no such form, same shape.
-        multipliers: λ of the equilibrium, (start, context, molecule): a warm start for the next call.
-        status: of the equilibrium solver, (start, context).
-    """
-
-    values: dict[str, Tensor]
-    g: Tensor
-    ln_level: Tensor
-    ln_supply: Tensor
-    ln_x: Tensor
-    ln_total: Tensor
-    ln_surface: Tensor
-    multipliers: Tensor
-    status: Tensor
-
-    @property
-    def solved(self) -> Tensor:
-        """Whether all contexts of a start were solved, (start,)."""
-        return (self.status <= Status.ROUNDING).all(-1)
+STATES = {"equilibrium": EquilibriumState, "steady_state": SteadyStates, "time_course": TimeCourses}
+"""What makes the state, by regime."""
 
 
 class Model:
@@ -64,30 +37,25 @@ class Model:
     Args:
         problem: the checked problem.
         device: where to compute.
+        solver: options of time courses; those of the problem if None.
     """
 
-    def __init__(self, problem: Problem, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, problem: Problem, device: str | torch.device = "cpu", solver: Solver | None = None
+    ) -> None:
         self.problem, self.device = problem, torch.device(device)
+        self.solver = solver or problem.solver
         self.parameters = parameter_table(problem, self.device)
         network = problem.network
-        self._formula = torch.as_tensor(network.formula, device=self.device)
-        self._counts = self.tensor(network.formula)
-        self._surface = self.tensor(network.formula * network.surface)
-        self._visible = self._surface.any(1)
         self.subunits = self.tensor(_subunits(problem))
         self.ln_statistical_factor = self.tensor(np.log(network.statistical_factor))
-        self._crowding = self.tensor(network.crowding)
-        self._volume = self.tensor(problem.volume_fL)
-        self._encodes = torch.as_tensor(
-            np.array(np.nonzero(network.encodes))[::-1].copy(), device=self.device
-        )
         self._members = torch.as_tensor(
             np.array(np.nonzero(network.pathway_weights))[::-1].copy(), device=self.device
         )
         self._member_weight = self.tensor(network.pathway_weights[np.nonzero(network.pathway_weights)])
-        self._energy = _GraphValues(problem, "energy", network.terms, self.device)
+        self._energy = GraphValues(problem.graph, "energy", network.terms, self.device)
         self._term_counts = self.tensor(network.term_counts)
-        self._loss = _GraphValues(problem, "loss", network.losses, self.device)
+        self._solve = STATES[problem.regime](problem, self.parameters, self.solver)
         self.count_terms = [
             (
                 term,
@@ -98,10 +66,22 @@ class Model:
         ]
         self.readings = {
             term.name: TableReading(
-                term, self.parameters, self.ln_statistical_factor, self.confinement, problem.temperature
+                term, self.parameters, self.ln_statistical_factor, self.confinement, problem
             )
             for term in problem.tables
         }
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether second derivatives are exact; else they are differences of first ones."""
+        return self._solve.twice_differentiable
+
+    @cached_property
+    def precise(self) -> Model:
+        """The same model, accurate enough for differences of its derivatives."""
+        finest = self.problem.solver.precise
+        enough = self.twice_differentiable or self.solver == finest
+        return self if enough else Model(self.problem, self.device, finest)
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """Float64 tensor on the model's device."""
@@ -112,44 +92,10 @@ class Model:
 
         Args:
             theta: shape (start, parameter).
-            start: multipliers of an earlier, similar state.
+            start: `warm` of an earlier, similar state.
         """
         values = self.parameters.unpack(theta)
-        g = self.energies(values)
-        ln_level = values["level"]
-        ln_translation = values["translation_mean"] + values["translation"]
-        ln_supply = self._supply(values, ln_level, ln_translation)
-        ln_loss = self._loss(values)
-        within = len(self._crowding)
-        weight = ln_weight(
-            g[:, :within],
-            self.subunits[:within],
-            self.ln_statistical_factor[:within],
-            self.problem.temperature,
-        )
-        weight = weight + (1 - self.subunits[:within]) * self._crowding + ln_loss
-        supplied = ln_concentration(ln_supply, self._volume).exp()
-        # The solver refuses what floating point cannot hold; such a start is marked failed, not an error.
-        legal = (supplied.isfinite().all(-1) & weight.isfinite().all(-1, keepdim=True))[..., None]
-        solved = equilibrium(
-            self._formula,
-            torch.where(legal, weight[:, None], 0.0),
-            torch.where(legal, supplied, 1.0),
-            start=start,
-        )
-        ln_x = solved.ln_x - ln_loss[:, None]
-        per_cell = (MOLECULES_PER_UM_FL * self._volume).log()[:, None]
-        return State(
-            values=values,
-            g=g,
-            ln_level=ln_level,
-            ln_supply=ln_supply,
-            ln_x=ln_x,
-            ln_total=ln_sum(ln_x, self._counts) + per_cell,
-            ln_surface=self._ln_surface(ln_x) + per_cell,
-            multipliers=solved.multipliers.detach(),
-            status=torch.where(legal[..., 0], solved.status, Status.NOT_CONVERGED),
-        )
+        return self._solve(values, self.energies(values).expand(len(theta), -1), start)
 
     def energies(self, values: dict[str, Tensor]) -> Tensor:
         """Standard energies of all species, kcal/mol, (start, species)."""
@@ -159,19 +105,6 @@ class Model:
             bound = (self.subunits > 1).to(torch.float64)
             correction = bound * _run(network, values["network"], features.to(self.device))
         return species_energy(self._term_counts, self._energy(values), correction)
-
-    def _supply(self, values: dict[str, Tensor], ln_level: Tensor, ln_translation: Tensor) -> Tensor:
-        supplied = translate(ln_level, ln_translation[:, None], self._encodes)
-        if "supply" not in values:
-            return supplied
-        absent = torch.as_tensor(~self.problem.network.encodes.any(1), device=self.device)
-        return supplied.masked_scatter(absent.expand_as(supplied), values["supply"])
-
-    def _ln_surface(self, ln_x: Tensor) -> Tensor:
-        empty = torch.full(
-            (*ln_x.shape[:2], len(self._visible)), -torch.inf, dtype=ln_x.dtype, device=self.device
-        )
-        return empty.index_copy(2, self._visible.nonzero()[:, 0], ln_sum(ln_x, self._surface[self._visible]))
 
     def activities(self, state: State) -> Tensor:
         """Pathway activities from species within a cell, (start, context, pathway)."""
@@ -195,35 +128,8 @@ class Model:
 
     def confinement(self, name: str) -> Callable[[dict[str, Tensor]], Tensor]:
         """Function that finds ln of a confinement length (nm) among unpacked values, shape (start,)."""
-        gather = _GraphValues(self.problem, "confinement", [name], self.device)
+        gather = GraphValues(self.problem.graph, "confinement", [name], self.device)
         return lambda values: gather(values)[:, 0]
-
-
-class _GraphValues:
-    """Gathers the graph's parameters of one role in a given order; fixed ones and '' (zero) are constants."""
-
-    def __init__(self, problem: Problem, role: str, names: list[str], device: torch.device) -> None:
-        table = problem.graph.parameters
-        table = table[table["role"] == role]
-        free = [str(name) for name in table.index[table["estimate"].astype(int) == 1]]
-        position = {name: i for i, name in enumerate(free)}
-        self.block = role if free else None
-        index = [position.get(name, -1) for name in names]
-        self.index = torch.as_tensor(index, dtype=torch.int64, device=device)
-        fixed = [0.0 if name in position or not name else _scaled(table, name) for name in names]
-        self.fixed = torch.as_tensor(fixed, dtype=torch.float64, device=device)
-
-    def __call__(self, values: dict[str, Tensor]) -> Tensor:
-        if self.block is None:
-            starts = next(iter(values.values())).shape[0]
-            return self.fixed.expand(starts, -1)
-        gathered = values[self.block][:, self.index.clamp(min=0)]
-        return torch.where(self.index >= 0, gathered, self.fixed)
-
-
-def _scaled(table: pd.DataFrame, name: str) -> float:
-    value = float(table["nominalValue"][name])
-    return value if table["parameterScale"][name] == "lin" else float(np.log(value))
 
 
 def _run(network: torch.nn.Module, flat: Tensor, features: Tensor) -> Tensor:

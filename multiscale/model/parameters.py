@@ -45,7 +45,7 @@ class Block:
         sd: prior standard deviation; infinite where the prior is flat.
         shape: shape of the unpacked value, () parameters being its product; default one axis.
         scale: `lin`, or `ln` when the values are natural logarithms of the quantity.
-        unit: unit of the quantity (not of its logarithm).
+        unit: unit of the quantity (not of its logarithm), of all or one per parameter.
         lower: lower bounds on the block's scale (all or none finite).
         upper: upper bounds.
         center: where starts are drawn around; default the prior mean.
@@ -63,7 +63,7 @@ class Block:
     sd: np.ndarray
     shape: tuple[int, ...] = ()
     scale: str = "lin"
-    unit: str = "1"
+    unit: str | Sequence[str] = "1"
     lower: np.ndarray | None = None
     upper: np.ndarray | None = None
     center: np.ndarray | None = None
@@ -305,7 +305,7 @@ def _frame(block: Block, values: np.ndarray | None) -> pd.DataFrame:
             "estimate": 1,
             "objectivePriorType": "parameterScaleNormal",
             "objectivePriorParameters": [f"{m!r};{s!r}" for m, s in zip(mean, sd, strict=True)],
-            "unit": block.unit,
+            "unit": block.unit if isinstance(block.unit, str) else list(block.unit),
             "role": block.role or block.name,
             "note": list(block.notes) or [""] * len(block),
         }

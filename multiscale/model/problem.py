@@ -11,12 +11,22 @@ from torch import Tensor
 
 from multiscale.data import CountMatrix, Data, Match, MeasurementTable
 from multiscale.encoders.dense import DenseEnergy
-from multiscale.errors import DataError, GraphError
+from multiscale.errors import DataError, GraphError, nearest
 from multiscale.graph import Graph, check
+from multiscale.model.dynamics import Dynamics
 from multiscale.model.network import Network
+from multiscale.model.schedule import Schedule
+from multiscale.model.sums import Readable
 from multiscale.model.terms import count_term, table_term
+from multiscale.solver.options import Solver
 
-__all__ = ["Priors", "Problem"]
+__all__ = ["REGIMES", "Priors", "Problem"]
+
+REGIMES = ("equilibrium", "steady_state", "time_course")
+"""How the state of a context follows from its parameters."""
+
+RESOLUTIONS = {"equilibrium": float(np.finfo(np.float64).tiny), "steady_state": 1e-12}
+"""Least concentration that is told from zero, µM, where the options of the solver do not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +40,9 @@ class Priors:
         translation_sd: of a molecule's translation factor around that mean.
         supply: mean and sd of ln copies of molecules that no transcript encodes.
         network_sd: of the weights of an energy network.
+        abundance_sd: in kinetic regimes, of a molecule's abundance in one context around the start that the
+            graph states, which all contexts share; 0 = they do not differ.
+        abundances: species to which that applies; () = all that reactions change and that have a start.
     """
 
     level_sd: float = 2.0
@@ -37,6 +50,8 @@ class Priors:
     translation_sd: float = 2.0
     supply: tuple[float, float] = (10.0, 3.0)
     network_sd: float = 1.0
+    abundance_sd: float = 0.0
+    abundances: tuple[str, ...] = ()
 
 
 class Problem:
@@ -45,17 +60,19 @@ class Problem:
     Args:
         graph: the network.
         data: contexts and assays.
-        regime: `equilibrium`.
+        regime: `equilibrium` (binding, no reactions), `steady_state` or `time_course` (reactions; those that
+            the graph calls fast are at equilibrium inside the others).
         temperature: of the contexts, K.
         priors: priors of translation and transcript levels.
         energy_network: network that corrects energies; needs `features`.
         features: what the network reads, one row per complex.
         strict: refuse a surface measurement of a molecule that the graph never puts on a membrane; controls,
             whose graphs are altered on purpose, read its total instead.
+        solver: options of time courses.
 
     Raises:
-        GraphError: the graph is inconsistent.
-        DataError: identifiers, contexts or readouts of the data do not fit the graph.
+        GraphError: the graph is inconsistent, or lacks reactions that the regime needs.
+        DataError: identifiers, contexts, interventions or readouts of the data do not fit the graph.
     """
 
     def __init__(
@@ -69,16 +86,15 @@ class Problem:
         energy_network: DenseEnergy | None = None,
         features: pd.DataFrame | None = None,
         strict: bool = True,
+        solver: Solver | None = None,
     ) -> None:
-        if regime != "equilibrium":
-            raise DataError(
-                f"`regime` must be `equilibrium`; got `{regime}`: other regimes are not available yet."
-            )
+        if regime not in REGIMES:
+            raise DataError(f"`regime` is `{regime}`; {nearest(str(regime), REGIMES)}")
         if not 200 < temperature < 400:
             raise DataError(f"`temperature` must lie between 200 and 400, in K; got {temperature}.")
         check(graph)
         self.graph, self.data, self.regime, self.temperature = graph, data, regime, temperature
-        self.priors = priors or Priors()
+        self.priors, self.solver = priors or Priors(), solver or Solver()
         self.network = Network.from_graph(graph)
         self.energy_network = energy_network
         self.features = _features(energy_network, features, self.network)
@@ -86,15 +102,68 @@ class Problem:
         self.contexts, self.pairs = table[table["kind"] != "pair"], table[table["kind"] == "pair"]
         if self.contexts.empty:
             raise DataError("`data` has no contexts; add cells or groups with `from_anndata`.")
-        self.volume_fL = self._geometry("volume_fL")
-        self.surface_um2 = self._geometry("surface_um2")
+        self.dynamics = self._dynamics()
         assays = list(data.assays.values())
         self.counts = [count_term(a, self.network) for a in assays if isinstance(a, CountMatrix)]
         self.tables = [
-            table_term(a, graph, self.network, self.contexts.index, strict)
+            table_term(a, graph, self.network, self._readable(), self.contexts.index, strict)
             for a in assays
             if isinstance(a, MeasurementTable)
         ]
+        self.schedule = Schedule.of(self.tables, self.contexts.index, regime)
+        self.volume_fL = self._geometry("volume_fL", self._counts_copies)
+        self.surface_um2 = self._geometry("surface_um2", self.dynamics is None)
+
+    def _dynamics(self) -> Dynamics | None:
+        """What kinetic regimes need; interventions need one."""
+        done = self.data.contexts.interventions
+        if self.regime == "equilibrium":
+            if len(done) or "preequilibrate" in self.contexts:
+                raise DataError(
+                    "interventions and `preequilibrate` act on reactions, which regime `equilibrium` lacks;"
+                    ' use regime = "steady_state" or "time_course".'
+                )
+            return None
+        wanted = self.priors.abundances if self.priors.abundance_sd > 0 else None
+        return Dynamics.of(self.graph, self.network, self.data.contexts, self.regime, wanted)
+
+    def _readable(self) -> Readable:
+        """Species that tables of concentrations may read."""
+        network = self.network
+        species = network.species if self.dynamics is None else self.dynamics.kinetics.species
+        column = {name: i for i, name in enumerate(network.species)}
+        share = np.hstack([network.formula * np.exp(network.crowding), np.zeros((len(network.molecules), 1))])
+        return Readable(species, network.molecules, share[:, [column.get(name, -1) for name in species]])
+
+    @property
+    def supplied(self) -> list[str]:
+        """Molecules with a translation factor: at equilibrium all, else those that react and are encoded.
+
+        Where nothing reads transcripts, reactions start from what the graph states.
+        """
+        network, dynamics = self.network, self.dynamics
+        if dynamics is None:
+            return network.molecules
+        encoded = zip(network.molecules, np.any(network.encodes, axis=1).tolist(), strict=True)
+        known = set(dynamics.kinetics.species)
+        return [name for name, has in encoded if has and name in known] if self.reads_levels else []
+
+    @property
+    def reads_levels(self) -> bool:
+        """Whether there are transcript levels: at equilibrium always, else where something reads them."""
+        reads = any((term.entries["readout"] == "transcript").any() for term in self.tables)
+        return self.dynamics is None or bool(self.counts) or reads
+
+    @property
+    def resolution(self) -> float:
+        """Least concentration that the solver tells from zero, µM."""
+        return RESOLUTIONS.get(self.regime, self.solver.atol)
+
+    @property
+    def _counts_copies(self) -> bool:
+        """Whether copies per cell are read or supplied, so that the volume of the cells is needed."""
+        copies = any(term.entries["readout"].isin(["total", "surface"]).any() for term in self.tables)
+        return bool(self.supplied) or copies
 
     @property
     def matches(self) -> dict[str, Match]:
@@ -111,19 +180,25 @@ class Problem:
         assays = {name: assay for name, assay in self.data.assays.items() if name not in drop}
         data = Data(self.data.contexts, assays, self.data.provenance)
         return Problem(
-            graph, data, regime=self.regime, temperature=self.temperature, priors=self.priors, strict=False
+            graph,
+            data,
+            regime=self.regime,
+            temperature=self.temperature,
+            priors=self.priors,
+            strict=False,
+            solver=self.solver,
         )
 
     def describe(self) -> str:
         """Say what matched and what did not, one line per assay."""
         return "\n".join(f"{name}: {found}" for name, found in self.matches.items())
 
-    def _geometry(self, column: str) -> np.ndarray:
-        """Volume or surface of every context: from the data, else the default of the graph's card."""
+    def _geometry(self, column: str, needed: bool) -> np.ndarray:
+        """Volume or surface of every context: of the data, else of the graph's card, else NaN."""
         default = float(self.graph.card.get("cell", {}).get(column, np.nan))
         given = self.contexts[column] if column in self.contexts else pd.Series(np.nan, self.contexts.index)
-        values = given.astype(float).fillna(default)
-        bad = values.index[~(values > 0)]
+        values = given.where(given != "", np.nan).astype(float).fillna(default)  # files have blank cells
+        bad = values.index[~((values > 0) | (values.isna() & (not needed)))]
         if len(bad):
             raise DataError(
                 f"context `{bad[0]}`: `{column}` must be positive; got {values[bad[0]]}. Add it with "

@@ -10,14 +10,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from multiscale.assays import Offset
 from multiscale.model.parameters import ParameterTable
+from multiscale.model.sums import SPECIES_READOUTS
 from multiscale.model.terms import PROCESS_READOUTS, TableTerm
 from multiscale.physics.energy import process_energy
 from multiscale.physics.scales import ln_two_dimensional_Kd
 from multiscale.units import kT
 
 if TYPE_CHECKING:
-    from multiscale.model.model import State
+    from multiscale.model.problem import Problem
+    from multiscale.model.state import State
 
 __all__ = ["TableReading"]
 
@@ -26,14 +29,14 @@ Gather = Callable[[Values], Tensor]
 
 
 class TableReading:
-    """One table: y ~ readout(state) + offsets, fitted or given noise, censored where the value is a bound.
+    """One table: y ~ factor · readout(state) + offsets, fitted or given noise, censored where y is a bound.
 
     Args:
         term: entries and the positions that they read.
         parameters: table whose blocks hold offsets and noise.
         ln_statistical_factor: ln ω of all species.
         confinement: for every name of a confinement length, its ln from the unpacked values, shape (start,).
-        temperature: K.
+        problem: temperature, times, and how small concentrations are resolved.
     """
 
     def __init__(
@@ -42,19 +45,15 @@ class TableReading:
         parameters: ParameterTable,
         ln_statistical_factor: Tensor,
         confinement: Callable[[str], Gather],
-        temperature: float,
+        problem: Problem,
     ) -> None:
-        self.term, self.device, self.temperature = term, parameters.device, temperature
+        self.term, self.device, self.temperature = term, parameters.device, problem.temperature
         entries, assay = term.entries, term.table.assay
         self.y = self._tensor(entries["y"])
         self.censoring = torch.as_tensor(entries["censoring"].to_numpy(np.int64), device=self.device)
         self.given_sd = self._tensor(entries["sd"])
-        blocks = {f"{term.name} {offset.name}": offset.keys for offset in assay.offsets(entries)}
-        self.offsets = [
-            (name, self._positions(keys, parameters[name].labels))
-            for name, keys in blocks.items()
-            if name in parameters
-        ]
+        self.offsets = self._shifts(assay.offsets(entries), parameters)
+        self.factors = self._shifts(assay.factors(entries), parameters)
         noise = assay.noise(entries)
         name = f"{term.name} {noise.name}"
         self.noise_block = name if name in parameters else None
@@ -63,6 +62,9 @@ class TableReading:
         )
         kinds = entries["readout"].to_numpy()
         self.rows = {kind: np.flatnonzero(kinds == kind) for kind in ("total", "surface", "transcript")}
+        self.concentrations = np.flatnonzero(np.isin(kinds, SPECIES_READOUTS))
+        self.sums, self.times = self._tensor(term.sums), problem.schedule.positions(term)
+        self.logarithmic, self.resolution = assay.scale.startswith("ln "), problem.resolution
         self.processes = np.flatnonzero(np.isin(kinds, PROCESS_READOUTS))
         self.change = self._tensor(term.process[self.processes])
         self.ln_statistical_factor = ln_statistical_factor
@@ -79,6 +81,8 @@ class TableReading:
     def location(self, state: State) -> Tensor:
         """Expected value of every entry on the assay's scale, (start, entry)."""
         location = self.readout(state)
+        for name, index in self.factors:
+            location = location * _gather(state.values[name], index).exp()
         for name, index in self.offsets:
             location = location + _gather(state.values[name], index)
         return location
@@ -98,11 +102,30 @@ class TableReading:
             if len(rows):
                 parts.append(sources[kind][:, self.term.context[rows], self.term.target[rows]])
                 order.append(rows)
+        if len(self.concentrations):
+            parts.append(self._concentration(state))
+            order.append(self.concentrations)
         if len(self.processes):
             parts.append(self._process_readout(state))
             order.append(self.processes)
         back = torch.as_tensor(np.argsort(np.concatenate(order)), device=self.device)
         return torch.cat(parts, 1)[:, back]
+
+    def _concentration(self, state: State) -> Tensor:
+        """Sums of concentrations, or their ln; what is not resolved reads as the least that is."""
+        rows = self.concentrations
+        sums = state.x @ self.sums.T
+        found = sums[:, self.term.context[rows], self.times[rows], self.term.sum_of[rows]]
+        return found.clamp(min=self.resolution).log() if self.logarithmic else found
+
+    def _shifts(self, offsets: Sequence[Offset], parameters: ParameterTable) -> list[tuple[str, Tensor]]:
+        """Block of each offset, and the position of every entry's parameter in it."""
+        blocks = {f"{self.term.name} {offset.name}": offset.keys for offset in offsets}
+        return [
+            (name, self._positions(keys, parameters[name].labels))
+            for name, keys in blocks.items()
+            if name in parameters
+        ]
 
     def _process_readout(self, state: State) -> Tensor:
         energy = process_energy(state.g, self.change, self.ln_statistical_factor, self.temperature)

@@ -13,6 +13,7 @@ from multiscale.data import CountMatrix, Match, MeasurementTable, match
 from multiscale.errors import DataError, nearest
 from multiscale.graph import Graph
 from multiscale.model.network import Network
+from multiscale.model.sums import SPECIES_READOUTS, Readable, read_sums
 
 __all__ = ["PROCESS_READOUTS", "CountTerm", "TableTerm", "count_term", "table_term"]
 
@@ -20,7 +21,7 @@ log = logging.getLogger("multiscale")
 
 MOLECULE_READOUTS = ("total", "surface")
 PROCESS_READOUTS = ("delta_g", "ln_K2D")
-READOUTS = (*MOLECULE_READOUTS, "transcript", *PROCESS_READOUTS)
+READOUTS = (*MOLECULE_READOUTS, "transcript", *PROCESS_READOUTS, *SPECIES_READOUTS)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class TableTerm:
         process: products minus reactants of entries that read a process, shape (entry, species of all kinds).
         confinement: name of the confinement length of two-dimensional processes, else ''.
         match: which identifiers matched, None for a table of processes.
+        sums: distinct combinations of species that entries read, shape (sum, species).
+        sum_of: position of the one that each entry reads, −1 for none, shape (entry,).
     """
 
     table: MeasurementTable
@@ -69,6 +72,8 @@ class TableTerm:
     process: np.ndarray
     confinement: list[str]
     match: Match | None
+    sums: np.ndarray
+    sum_of: np.ndarray
 
     @property
     def name(self) -> str:
@@ -89,7 +94,12 @@ def count_term(matrix: CountMatrix, network: Network) -> CountTerm:
 
 
 def table_term(
-    table: MeasurementTable, graph: Graph, network: Network, contexts: pd.Index, strict: bool = True
+    table: MeasurementTable,
+    graph: Graph,
+    network: Network,
+    readable: Readable,
+    contexts: pd.Index,
+    strict: bool = True,
 ) -> TableTerm:
     """Keep the entries whose molecule and context are known, and find what each reads.
 
@@ -97,9 +107,10 @@ def table_term(
         table: the measurements.
         graph: the checked graph.
         network: its arrays.
+        readable: species that the state has.
         contexts: names of the contexts that are cells or groups.
-        strict: refuse a surface measurement of a molecule that has no form on a membrane; if false it reads
-            the total.
+        strict: refuse a surface measurement of a molecule that has no form on a membrane, and a concentration
+            of a species that is not there; if false the one reads the total, the other is left out.
 
     Raises:
         DataError: no entry fits, or one reads something that the graph does not have.
@@ -107,15 +118,11 @@ def table_term(
     entries = table.entries.reset_index()
     _check_readouts(table, entries)
     processes = entries["readout"].isin(PROCESS_READOUTS)
-    found = (
-        None
-        if processes.all()
-        else _match(table.name, _readable(network, entries), entries["target"][~processes])
-    )
-    if found and found.only_data:
-        log.warning("%s: %s", table.name, found)
-    known = entries["target"].isin(found.matched) if found else False
-    entries = entries[processes | (known & _in_contexts(table, entries, contexts))].reset_index(drop=True)
+    sums, sum_of = read_sums(table.name, entries, readable, strict)
+    found = _found(table.name, network, readable, entries, sums)
+    known = entries["target"].isin(found.matched if found else []) | (sum_of >= 0)
+    kept = (processes | (known & _in_contexts(table, entries, contexts))).to_numpy(bool)
+    entries, sum_of = entries[kept].reset_index(drop=True), sum_of[kept]
     target = _targets(network, entries)
     hidden = _hidden(network, entries, target)
     if hidden.any():
@@ -133,7 +140,25 @@ def table_term(
             for name, flat in zip(entries["target"], planar, strict=True)
         ],
         match=found,
+        sums=sums,
+        sum_of=sum_of,
     )
+
+
+def _found(
+    name: str, network: Network, readable: Readable, entries: pd.DataFrame, sums: np.ndarray
+) -> Match | None:
+    """Which names of the graph the entries read; None if they all read processes."""
+    if entries["readout"].isin(SPECIES_READOUTS).all():
+        read = [s for s, some in zip(readable.species, np.any(sums, axis=0).tolist(), strict=True) if some]
+        return _match(name, readable.species, read)
+    processes = entries["readout"].isin(PROCESS_READOUTS)
+    if processes.all():
+        return None
+    found = _match(name, _readable(network, entries), entries["target"][~processes])
+    if found.only_data:
+        log.warning("%s: %s", name, found)
+    return found
 
 
 def _match(name: str, graph: Iterable[str], data: Iterable[str]) -> Match:

@@ -39,7 +39,7 @@ def replay(task: Task, tape: Tape, x0: Tensor, p: Tensor, failed: Tensor, status
     Returns:
         states at the requested times, shape (system, time, size).
     """
-    task = replace(task, eliminate=DenseFactors.of(task.system), p=p)
+    task = replace(task, eliminate=DenseFactors.of(task.system.pattern, task.system.size), p=p)
     state = Point(task.t0, x0, p)
     out = [failed.detach()]
     for entry in tape:

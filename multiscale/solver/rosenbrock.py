@@ -257,12 +257,12 @@ class DenseFactors:
         self.singular = info > 0
 
     @classmethod
-    def of(cls, system: System) -> Eliminate:
-        """Factorise the matrices of a system in this way."""
+    def of(cls, pattern: Tensor, size: int) -> Eliminate:
+        """Factorise matrices with a pattern in this way."""
 
         def eliminate(shift: Tensor, jacobian: Tensor) -> DenseFactors:
-            identity = torch.eye(system.size, dtype=shift.dtype, device=shift.device)
-            return cls(shift[:, None, None] * identity - dense(system.pattern, jacobian, system.size))
+            identity = torch.eye(size, dtype=shift.dtype, device=shift.device)
+            return cls(shift[:, None, None] * identity - dense(pattern, jacobian, size))
 
         return eliminate
 

@@ -15,7 +15,7 @@ from multiscale.solver.adjoint import adjoint, tangents
 from multiscale.solver.events import Event, Timed
 from multiscale.solver.integrate import Integration
 from multiscale.solver.replay import replay
-from multiscale.solver.rosenbrock import RODAS5P, DenseFactors, Eliminate
+from multiscale.solver.rosenbrock import RODAS5P, DenseFactors, Eliminate, Factorised
 from multiscale.solver.sparse import Elimination
 from multiscale.solver.status import Status
 from multiscale.solver.system import System
@@ -25,8 +25,9 @@ from multiscale.solver.task import Task
 __all__ = ["TimeCourse", "sensitivities", "time_course"]
 
 Gradient = Literal["adjoint", "forward", "autograd"]
-_SMALL = 32
-"""Most state variables for which dense elimination with pivoting is quicker than the one on the pattern."""
+_SMALL = 2e7
+"""Most systems × size³ for which dense elimination with pivoting is quicker than the one on the pattern: the
+first costs so many multiplications, the second some hundred calls whatever the size."""
 
 _analysed: WeakKeyDictionary[System, Eliminate] = WeakKeyDictionary()
 
@@ -223,11 +224,24 @@ def _task(
 def _elimination(system: System) -> Eliminate:
     """Linear algebra of a system: on its pattern, which is analysed once, or dense where that is quicker."""
     if system not in _analysed:
-        small = system.size <= _SMALL
-        _analysed[system] = (
-            DenseFactors.of(system) if small else Elimination(system.pattern, system.size).factorise
-        )
+        _analysed[system] = _Choice(system)
     return _analysed[system]
+
+
+class _Choice:
+    """Dense elimination for few or small systems, else elimination on the pattern."""
+
+    def __init__(self, system: System) -> None:
+        self._work, self._dense = system.size**3, DenseFactors.of(system.pattern, system.size)
+        self._pattern, self._size = system.pattern, system.size
+        self._sparse: Eliminate | None = None
+
+    def __call__(self, shift: Tensor, jacobian: Tensor) -> Factorised:
+        if len(shift) * self._work <= _SMALL:
+            return self._dense(shift, jacobian)
+        if self._sparse is None:
+            self._sparse = Elimination(self._pattern, self._size).factorise
+        return self._sparse(shift, jacobian)
 
 
 @dataclass(frozen=True, eq=False)
