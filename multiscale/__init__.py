@@ -16,6 +16,7 @@ _HOMES = {
     "Data": "multiscale.data",
     "DenseEnergy": "multiscale.encoders.dense",
     "Graph": "multiscale.graph",
+    "GraphEncoder": "multiscale.encoders.graph",
     "Interventions": "multiscale.data",
     "Model": "multiscale.model",
     "MultiscaleError": "multiscale.errors",
@@ -41,6 +42,8 @@ _HOMES = {
     "read_measurements": "multiscale.data",
     "rewire": "multiscale.graph",
     "simulate": "multiscale.model.simulate",
+    "steady_state": "multiscale.solver",
+    "time_course": "multiscale.solver",
     "write_graph": "multiscale.graph",
 }
 _MODULES = {"assays": "multiscale.assays", "pl": "multiscale.report.plots", "units": "multiscale.units"}
@@ -51,6 +54,7 @@ __all__ = [
     "Data",
     "DenseEnergy",
     "Graph",
+    "GraphEncoder",
     "Interventions",
     "Model",
     "MultiscaleError",
@@ -79,6 +83,8 @@ __all__ = [
     "read_measurements",
     "rewire",
     "simulate",
+    "steady_state",
+    "time_course",
     "units",
     "write_graph",
 ]
@@ -95,6 +101,7 @@ if TYPE_CHECKING:
         read_measurements,
     )
     from multiscale.encoders.dense import DenseEnergy
+    from multiscale.encoders.graph import GraphEncoder
     from multiscale.errors import MultiscaleError
     from multiscale.fit import Result, fit
     from multiscale.graph import (
@@ -114,7 +121,7 @@ if TYPE_CHECKING:
     from multiscale.model import Model, Priors, Problem
     from multiscale.model.simulate import Trajectory, simulate
     from multiscale.report import plots as pl
-    from multiscale.solver import Status, equilibrium
+    from multiscale.solver import Status, equilibrium, steady_state, time_course
     from multiscale.solver.options import Solver
 
 

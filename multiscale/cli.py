@@ -214,7 +214,11 @@ def simulate(
         list[str] | None, typer.Option("--initial", help="As --set, for species only, in µM.")
     ] = None,
     doses: Annotated[
-        list[str] | None, typer.Option("--dose", help="NAME=VALUE@TIME: µM added (an input: set) at a time.")
+        list[str] | None, typer.Option("--dose", help="NAME=VALUE@TIME: µM added at a time.")
+    ] = None,
+    clamps: Annotated[
+        list[str] | None,
+        typer.Option("--clamp", help="NAME=VALUE@TIME: µM at which a constant input is held from then on."),
     ] = None,
     temperature: Annotated[float, typer.Option("--temperature", help="K.")] = 310.15,
     rtol: Annotated[float, typer.Option("--rtol", help="Relative tolerance.")] = 1e-6,
@@ -228,7 +232,16 @@ def simulate(
     from multiscale.runs import simulation
 
     request = simulation.Request(
-        graph, times, values or [], initial or [], doses or [], steady, temperature, rtol, atol
+        graph,
+        times,
+        values or [],
+        initial or [],
+        doses or [],
+        clamps or [],
+        steady,
+        temperature,
+        rtol,
+        atol,
     )
     trajectory = simulation.run(request, out, plot, overwrite)
     failed = simulation.failure(trajectory)

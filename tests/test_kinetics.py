@@ -11,7 +11,7 @@ from small_kinetics import network
 
 from multiscale.errors import GraphError
 from multiscale.graph import read_graph
-from multiscale.model.kinetics import Kinetics
+from multiscale.model.kinetics.system import Kinetics
 from multiscale.solver.status import Status
 from multiscale.solver.steady import steady_state
 from multiscale.solver.system import Point

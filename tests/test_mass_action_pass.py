@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.transforms import ToUndirected
 
 from multiscale.graph import Graph, formula
-from multiscale.model.kinetics import Kinetics
+from multiscale.model.kinetics.system import Kinetics
 from multiscale.passing.kinetic_operators import Binding, Change, MassAction, Totals
 from multiscale.passing.mass_action_pass import MassActionPass, both_ways
 from multiscale.passing.messages import bind, change, total

@@ -66,9 +66,11 @@ def test_a_scan_is_one_context_per_value(decay):
     assert long.shape == (8, 4) and long.columns.tolist() == ["k_decay", "time", "species", "concentration"]
 
 
-def test_an_input_that_a_dose_switches_on_is_held_and_others_are_added_to(decay):
-    doses = [("L", 0.25, 2.0), ("A", 1.0, 2.0), ("L", 0.0, 4.0)]
-    course = ms.simulate(decay, [1.0, 2.0, 4.0, 6.0], set={"A": 0.0}, doses=doses, rtol=1e-9)
+def test_a_clamp_holds_an_input_and_a_dose_is_added(decay):
+    clamps, doses = [("L", 0.0, 4.0)], [("A", 1.0, 2.0), ("L", 0.15, 2.0)]
+    start = {"A": 0.0, "L": 0.0}
+    clamps.insert(0, ("L", 0.25, 2.0))  # after doses at the same time
+    course = ms.simulate(decay, [1.0, 2.0, 4.0, 6.0], set=start, doses=doses, clamps=clamps, rtol=1e-9)
     rise = 1.0 + (1.0 - 1.0) * math.exp(-1)  # at rest with k_make L / k_decay = 1 µM from the dose on
     assert course.frame()["A"].tolist() == pytest.approx([0, 1, rise, math.exp(-1)], rel=1e-6)
     assert course.frame()["L"].tolist() == [0.0, 0.25, 0.0, 0.0]
@@ -183,6 +185,7 @@ def test_the_command_finds_steady_states_and_gives_doses(command, tmp_path):
         ("--times 0:4:3 --set k_decay --out x.csv", "must be NAME=VALUE"),
         ("--times 0:4:3 --set A=1 --set A=2 --out x.csv", "gives `A` twice"),
         ("--times 0:4:3 --dose A=1 --out x.csv", "must be NAME=VALUE@TIME"),
+        ("--times 0:4:3 --clamp A=1@2 --out x.csv", "clamp of `A`: no constant species has this name"),
         ("--times 0:4:3 --out x.csv --plot x.gif", "must end in .png"),
         ("--times 0:4:3 --out x.xlsx", "must end in .csv or .tsv"),
         ("--times 0:4:3 --out no/x.csv", "the folder `no` does not exist"),

@@ -13,7 +13,7 @@ from scipy.stats import truncnorm
 from multiscale.assays import Offset
 from multiscale.errors import GraphError, nearest
 from multiscale.graph import Graph
-from multiscale.model.dynamics import Dynamics
+from multiscale.model.kinetics.dynamics import Dynamics
 from multiscale.model.parameters import Block, ParameterTable
 from multiscale.model.problem import Problem
 from multiscale.model.terms import CountTerm, TableTerm

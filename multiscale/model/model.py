@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from multiscale.model.blocks import parameter_table
 from multiscale.model.equilibrium_state import EquilibriumState
 from multiscale.model.graph_values import GraphValues
-from multiscale.model.kinetic_state import SteadyStates, TimeCourses
+from multiscale.model.kinetics.state import SteadyStates, TimeCourses
 from multiscale.model.problem import Problem
 from multiscale.model.readings import TableReading
 from multiscale.model.state import State

@@ -13,9 +13,9 @@ from multiscale.data import CountMatrix, Data, Match, MeasurementTable
 from multiscale.encoders.dense import DenseEnergy
 from multiscale.errors import DataError, GraphError, nearest
 from multiscale.graph import Graph, check
-from multiscale.model.dynamics import Dynamics
+from multiscale.model.kinetics.dynamics import Dynamics
+from multiscale.model.kinetics.schedule import Schedule
 from multiscale.model.network import Network
-from multiscale.model.schedule import Schedule
 from multiscale.model.sums import Readable
 from multiscale.model.terms import count_term, table_term
 from multiscale.solver.options import Solver
@@ -123,6 +123,7 @@ class Problem:
                     "interventions and `preequilibrate` act on reactions, which regime `equilibrium` lacks;"
                     ' use regime = "steady_state" or "time_course".'
                 )
+            _refuse_without_energy(self.graph)
             return None
         wanted = self.priors.abundances if self.priors.abundance_sd > 0 else None
         return Dynamics.of(self.graph, self.network, self.data.contexts, self.regime, wanted)
@@ -205,6 +206,18 @@ class Problem:
                 "`contexts.with_covariates(table)`, or give a default under [cell] in the graph's card.toml."
             )
         return values.to_numpy()
+
+
+def _refuse_without_energy(graph: Graph) -> None:
+    """Complexes that react may leave their energy open; at equilibrium they cannot."""
+    table = graph.nodes["complex"]
+    problems = [
+        f"nodes.tsv: complex `{name}` has no `energy`, which regime `equilibrium` needs; name its terms, or "
+        'use regime = "steady_state" or "time_course".'
+        for name in table.index[table["energy"] == ""]
+    ]
+    if problems:
+        raise GraphError(problems, graph.name)
 
 
 def _features(

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from multiscale.errors import DataError, nearest
 from multiscale.graph import Graph
-from multiscale.model.kinetics import TEMPERATURE, Kinetics
-from multiscale.model.settings import Values, read_settings
+from multiscale.model.kinetics.settings import Values, read_settings
+from multiscale.model.kinetics.system import TEMPERATURE, Kinetics
 from multiscale.solver import Status
 from multiscale.solver.events import Timed
 from multiscale.solver.steady import steady_state
@@ -23,6 +23,7 @@ from multiscale.solver.time_course import time_course
 __all__ = ["Trajectory", "simulate"]
 
 Regime = Literal["time_course", "steady_state"]
+Dose = tuple[str, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,8 @@ def simulate(
     set: Mapping[str, Values] | None = None,
     initial: Mapping[str, Values] | None = None,
     regime: Regime = "time_course",
-    doses: Sequence[tuple[str, float, float]] = (),
+    doses: Sequence[Dose] = (),
+    clamps: Sequence[Dose] = (),
     temperature: float = TEMPERATURE,
     rtol: float = 1e-6,
     atol: float = 1e-9,
@@ -111,8 +113,8 @@ def simulate(
             length and vary together.
         initial: as `set`, for species only, where a parameter has the same name.
         regime: `time_course`, or `steady_state`: where the start leads to.
-        doses: (species, µM, time in s). A species that the graph declares constant is set to the
-            concentration from then on; of any other, so much is added.
+        doses: (species, µM, time in s): so much is added.
+        clamps: (constant species, µM, time in s): it is set to that from then on.
         temperature: at which energies become rate constants, K.
         rtol: relative tolerance of a step, or of a steady state.
         atol: absolute tolerance, µM.
@@ -134,14 +136,15 @@ def simulate(
     >>> simulate(graph, [0.0, 1.0]).frame()["A"].round(4).tolist()
     [1.0, 0.3679]
     """
-    requested = _times(times, regime, doses)
+    requested = _times(times, regime, [*doses, *clamps])
     if not (rtol > 0 and atol > 0 and 200 < temperature < 400):
         raise DataError(
             "`rtol`, `atol` (µM) must be positive and `temperature` between 200 and 400 K; got"
             f" {rtol:g}, {atol:g}, {temperature:g}."
         )
     kinetics = Kinetics.from_graph(graph)
-    _check_doses(kinetics, doses)
+    _check_doses("dose", kinetics.species, doses)
+    _check_doses("clamp", kinetics.inputs, clamps)
     settings = read_settings(graph, kinetics, set or {}, initial or {})
     p = kinetics.values(settings.parameters, temperature=temperature).expand(len(settings.contexts), -1)
     x0 = settings.start(kinetics)
@@ -152,7 +155,8 @@ def simulate(
         x = torch.where(found[:, None, None], kinetics.concentrations(rest.x, p)[:, None], torch.nan)
         status, eigenvalue = rest.status, rest.eigenvalue
     else:
-        x, status = _integrate(kinetics, x0, p, requested, doses, (rtol, atol, max_steps))
+        switches = [(*dose, True) for dose in doses] + [(*clamp, False) for clamp in clamps]
+        x, status = _integrate(kinetics, x0, p, requested, switches, (rtol, atol, max_steps))
         eigenvalue = None
     ended = [Status(int(number)) for number in status]
     return Trajectory(requested, kinetics.species, x, settings.contexts, ended, eigenvalue, kinetics, p)
@@ -164,7 +168,9 @@ def _times(times: Values | None, regime: str, doses: Sequence[object]) -> Tensor
         raise DataError(f"`regime` = `{regime}`; {nearest(regime, ['time_course', 'steady_state'])}")
     if regime == "steady_state":
         if times is not None or doses:
-            raise DataError("a steady state has no `times` and no `doses`; leave them out, or integrate.")
+            raise DataError(
+                "a steady state has no `times`, `doses` or `clamps`; leave them out, or integrate."
+            )
         return torch.tensor([torch.inf], dtype=torch.float64)
     found = torch.as_tensor([] if times is None else times, dtype=torch.float64).flatten()
     if len(found) == 0:
@@ -177,15 +183,14 @@ def _times(times: Values | None, regime: str, doses: Sequence[object]) -> Tensor
     return found
 
 
-def _check_doses(kinetics: Kinetics, doses: Sequence[tuple[str, float, float]]) -> None:
+def _check_doses(kind: str, known: Sequence[str], doses: Sequence[Dose]) -> None:
+    what = "reaction touches such a species" if kind == "dose" else "constant species has this name"
     for name, value, time in doses:
-        if name not in kinetics.species:
-            raise DataError(
-                f"dose of `{name}`: no reaction touches such a species; {nearest(name, kinetics.species)}"
-            )
+        if name not in known:
+            raise DataError(f"{kind} of `{name}`: no {what}; {nearest(name, known)}")
         if not (0 <= value < np.inf and 0 <= time < np.inf):
             raise DataError(
-                f"dose of `{name}` must be finite and not negative, in µM and s; got {value:g} at {time:g}."
+                f"{kind} of `{name}` must be finite and not negative, in µM and s; got {value:g} at {time:g}."
             )
 
 
@@ -194,13 +199,13 @@ def _integrate(
     x0: Tensor,
     p: Tensor,
     times: Tensor,
-    doses: Sequence[tuple[str, float, float]],
+    switches: Sequence[tuple[str, float, float, bool]],
     options: tuple[float, float, int],
 ) -> tuple[Tensor, Tensor]:
-    """States at the times, and statuses; the times and amounts of doses are further constants."""
-    numbers = p.new_tensor([number for _, value, time in doses for number in (time, value)])
+    """States at the times, and statuses; the times and amounts of doses and clamps are further constants."""
+    numbers = p.new_tensor([number for _, value, time, _ in switches for number in (time, value)])
     system, constants, first = kinetics.extended(p, numbers.expand(len(p), -1))
-    events = [_dose(kinetics, name, first + 2 * i) for i, (name, _, _) in enumerate(doses)]
+    events = [_switch(kinetics, name, first + 2 * i, add) for i, (name, _, _, add) in enumerate(switches)]
     rtol, atol, max_steps = options
     course = time_course(
         system, kinetics.state(x0), constants, times, events=events, rtol=rtol, atol=atol, max_steps=max_steps
@@ -210,12 +215,12 @@ def _integrate(
     return torch.where(reached[..., None], x, torch.nan), course.status
 
 
-def _dose(kinetics: Kinetics, name: str, column: int) -> Timed:
-    """At the time in a column of p, add the concentration in the next column; an input is set to it."""
+def _switch(kinetics: Kinetics, name: str, column: int, add: bool) -> Timed:
+    """At the time in a column of p, add the concentration in the next column, or set an input to it."""
     given = torch.zeros(len(kinetics.species), dtype=torch.float64)
     given[kinetics.species.index(name)] = 1.0
     direction = kinetics.state(given)
-    kept = 1.0 - direction if name in kinetics.inputs else torch.ones_like(direction)
+    kept = torch.ones_like(direction) if add else 1.0 - direction
     return Timed(
         lambda p: p[:, column], lambda at: at.x * kept + at.p[:, column + 1 : column + 2] * direction
     )

@@ -175,6 +175,7 @@ def _with_measurements(problem: Problem, drawn: Sequence[CountMatrix | Measureme
         energy_network=problem.energy_network,
         features=_features(problem),
         strict=False,
+        solver=problem.solver,
     )
 
 

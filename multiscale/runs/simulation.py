@@ -28,7 +28,8 @@ class Request:
         times: see `read_times`; empty for a steady state.
         set: `NAME=VALUE`, or several values with commas between.
         initial: the same, for species whose name is also that of a parameter.
-        doses: `NAME=VALUE@TIME`.
+        doses: `NAME=VALUE@TIME`, added.
+        clamps: `NAME=VALUE@TIME`, set from then on; constant species only.
         steady: whether the steady state is asked for.
         temperature: K.
         rtol: relative tolerance.
@@ -40,6 +41,7 @@ class Request:
     set: Sequence[str] = ()
     initial: Sequence[str] = ()
     doses: Sequence[str] = ()
+    clamps: Sequence[str] = ()
     steady: bool = False
     temperature: float = 310.15
     rtol: float = 1e-6
@@ -130,7 +132,8 @@ def _simulate(request: Request) -> Trajectory:
         set=_assignments(request.set, "--set"),
         initial=_assignments(request.initial, "--initial"),
         regime="steady_state" if request.steady else "time_course",
-        doses=[_dose(text) for text in request.doses],
+        doses=[_dose("--dose", text) for text in request.doses],
+        clamps=[_dose("--clamp", text) for text in request.clamps],
         temperature=request.temperature,
         rtol=request.rtol,
         atol=request.atol,
@@ -154,8 +157,8 @@ def _assignments(texts: Sequence[str], option: str) -> dict[str, float | list[fl
     return found
 
 
-def _dose(text: str) -> tuple[str, float, float]:
-    wrong = ConfigError(f"`--dose {text}` must be NAME=VALUE@TIME, with µM and s, such as L=0.5@100.")
+def _dose(option: str, text: str) -> tuple[str, float, float]:
+    wrong = ConfigError(f"`{option} {text}` must be NAME=VALUE@TIME, with µM and s, such as L=0.5@100.")
     name, equal, rest = text.rpartition("=")
     value, at, time = rest.partition("@")
     if not (name and equal and at):

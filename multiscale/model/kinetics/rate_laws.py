@@ -9,7 +9,7 @@ import pandas as pd
 
 from multiscale.graph.rates import Need, Reaction, needs_of
 from multiscale.graph.schema import CONCENTRATIONS
-from multiscale.model.rate_constants import Columns
+from multiscale.model.kinetics.rate_constants import Columns
 from multiscale.physics.law import Law
 from multiscale.physics.laws import LAWS
 from multiscale.units import to_uM

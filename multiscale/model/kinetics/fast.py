@@ -13,9 +13,9 @@ from torch import Tensor
 from multiscale.errors import GraphError
 from multiscale.graph import conserved_moieties
 from multiscale.graph.rates import Reaction
-from multiscale.model.rate_constants import Columns
-from multiscale.model.rate_laws import Reader
-from multiscale.model.species import moieties_of, stoichiometry
+from multiscale.model.kinetics.rate_constants import Columns
+from multiscale.model.kinetics.rate_laws import Reader
+from multiscale.model.kinetics.species import moieties_of, stoichiometry
 from multiscale.solver.rapid import weights_of_constants
 
 __all__ = ["Fast"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from multiscale.errors import DataError, nearest
 from multiscale.graph import Graph
-from multiscale.model.kinetics import Kinetics
+from multiscale.model.kinetics.system import Kinetics
 
 __all__ = ["Settings", "Values", "read_settings"]
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from multiscale.model.changes import Amount, Amounts, Change
-from multiscale.model.conditions import Planned
-from multiscale.model.dynamics import Dynamics
 from multiscale.model.graph_values import LinearValues
-from multiscale.model.kinetics import Kinetics
+from multiscale.model.kinetics.changes import Amount, Amounts, Change
+from multiscale.model.kinetics.conditions import Planned
+from multiscale.model.kinetics.dynamics import Dynamics
+from multiscale.model.kinetics.system import Kinetics
 from multiscale.model.parameters import ParameterTable
 from multiscale.model.problem import Problem
 from multiscale.model.supply import Supply

@@ -12,9 +12,9 @@ import pandas as pd
 from multiscale.errors import DataError, nearest
 from multiscale.graph import Graph
 from multiscale.graph.schema import CONCENTRATIONS
-from multiscale.model.changes import Amount
-from multiscale.model.kinetics import Kinetics
-from multiscale.model.own_constants import catalysed, own_constants
+from multiscale.model.kinetics.changes import Amount
+from multiscale.model.kinetics.own_constants import catalysed, own_constants
+from multiscale.model.kinetics.system import Kinetics
 from multiscale.units import to_uM
 
 __all__ = ["Conditions", "Planned", "plan"]

@@ -13,10 +13,10 @@ from torch import Tensor
 from multiscale.graph import Graph, check
 from multiscale.graph.rates import reactions_of
 from multiscale.graph.volumes import flux_compartments
-from multiscale.model.fast import Fast
-from multiscale.model.rate_constants import Columns, Energies, value_of
-from multiscale.model.rate_laws import Reader
-from multiscale.model.species import (
+from multiscale.model.kinetics.fast import Fast
+from multiscale.model.kinetics.rate_constants import Columns, Energies, value_of
+from multiscale.model.kinetics.rate_laws import Reader
+from multiscale.model.kinetics.species import (
     Start,
     coefficients,
     energies_of,

@@ -12,8 +12,8 @@ import pandas as pd
 from multiscale.data import Contexts
 from multiscale.errors import DataError, nearest
 from multiscale.graph import Graph
-from multiscale.model.conditions import Conditions, plan
-from multiscale.model.kinetics import Kinetics
+from multiscale.model.kinetics.conditions import Conditions, plan
+from multiscale.model.kinetics.system import Kinetics
 from multiscale.model.network import Network
 
 __all__ = ["Dynamics"]

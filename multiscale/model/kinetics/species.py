@@ -12,7 +12,7 @@ from multiscale.errors import GraphError
 from multiscale.graph import Graph, conserved_moieties, energy_matrix, pair_complexes
 from multiscale.graph.rates import Reaction
 from multiscale.graph.volumes import species_compartments, volumes
-from multiscale.model.rate_constants import Energies
+from multiscale.model.kinetics.rate_constants import Energies
 from multiscale.units import to_uM
 
 __all__ = [

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiscale.model.changes import Slot
-from multiscale.model.dynamics import Dynamics
+from multiscale.model.kinetics.changes import Slot
+from multiscale.model.kinetics.dynamics import Dynamics
+from multiscale.model.kinetics.starts import Setting, Settings
 from multiscale.model.parameters import ParameterTable
 from multiscale.model.problem import Problem
-from multiscale.model.starts import Setting, Settings
 from multiscale.model.state import State
 from multiscale.model.supply import Supply
 from multiscale.physics.scales import ln_sum
