@@ -115,9 +115,51 @@ def test_graphs_that_ship_can_be_rewired() -> None:
 
     for name in names("graphs"):
         graph = read_graph(name)
-        new = rewire(graph, 0)
+        binds = not {*graph.complexes} <= {*graph.edges["product"]["target"]}  # not by reactions alone
+        relation = "subunit" if binds else "modifier"
+        new = rewire(graph, 0, relation)
         check(new)
-        assert pair_units(new).equals(pair_units(graph)) and not new.equals(graph)
+        assert pair_units(new).equals(pair_units(graph))
+        assert new.equals(graph) == graph.edges[relation].empty
+
+
+def cycles() -> Graph:
+    """Four proteins with a modified form each; the input S starts a chain A → B → C → D, and A ⊣ C."""
+    names = ["A", "B", "C", "D"]
+    steps = [("S", "A"), ("A*", "B"), ("B*", "C"), ("C*", "D")]
+    reactions = [f"on {name}" for _, name in steps] + ["off C"]
+    return Graph.from_tables(
+        "cycles",
+        {
+            "molecule": pd.DataFrame({"name": [*names, "S"], "constant": [False] * 4 + [True]}),
+            "complex": pd.DataFrame({"name": [f"{name}*" for name in names]}),
+            "reaction": pd.DataFrame({"name": reactions}),
+        },
+        {
+            "subunit": pd.DataFrame({"source": names, "target": [f"{name}*" for name in names]}),
+            "reactant": pd.DataFrame({"source": [*names, "C*"], "target": reactions}),
+            "product": pd.DataFrame({"source": reactions, "target": [*(f"{name}*" for name in names), "C"]}),
+            "modifier": pd.DataFrame({"source": [*(s for s, _ in steps), "A*"], "target": reactions}),
+        },
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rewired_catalysts_keep_their_degrees_and_act_on_no_reaction_of_their_own(seed: int) -> None:
+    graph = cycles()
+    check(graph)
+    new = rewire(graph, seed, "modifier")
+    check(new)
+    before, after = graph.edges["modifier"], new.edges["modifier"]
+    assert sorted(before["source"]) == sorted(after["source"])
+    assert before["target"].equals(after["target"]) and after["source"].iloc[0] == "S"
+    assert not any(s[0] == t[-1] for s, t in zip(after["source"], after["target"], strict=True))
+    assert all(new.edges[name].equals(graph.edges[name]) for name in ("subunit", "reactant", "product"))
+
+
+def test_some_seed_moves_a_catalyst() -> None:
+    graph = cycles()
+    assert any(not rewire(graph, seed, "modifier").equals(graph) for seed in range(5))
 
 
 def _within(graph: Graph) -> pd.DataFrame:

@@ -59,7 +59,8 @@ class Interventions:
         DataError: a column or value is wrong; the message names file, row, column, value and remedy.
 
     >>> row = {"context": ["drug"], "kind": ["inhibit"], "target": ["MEK"], "value": ["0.9"]}
-    >>> Interventions(pd.DataFrame(row)).table.loc[0, ["value", "time", "until"]].tolist()
+    >>> first = Interventions(pd.DataFrame(row)).table.loc[0, ["value", "time", "until"]]
+    >>> [float(number) for number in first]
     [0.9, 0.0, inf]
     """
 

@@ -24,19 +24,23 @@ _ATTEMPTS = 20  # proposed swaps per edge; ten successful ones per edge mix a gr
 Shape = tuple[tuple[str, int], ...]
 
 
-def rewire(graph: Graph, seed: int, relation: Literal["subunit"] = "subunit") -> Graph:
-    """Exchange subunits between complexes at random, keeping all degrees.
+def rewire(graph: Graph, seed: int, relation: Literal["subunit", "modifier"] = "subunit") -> Graph:
+    """Exchange edges of a graph at random, keeping all degrees.
 
-    Two subunit edges swap their molecules: each complex keeps its number of subunits, their stoichiometries
-    and its energy terms, each molecule the number of complexes it is in. No complex gets the same molecule
-    twice, and none the composition of another one. Complexes between cells keep their units, whose content is
-    the rewired one. Complexes that take part in reactions are left alone, because their reactions would no
+    `subunit`: two subunit edges swap their molecules: each complex keeps its number of subunits, their
+    stoichiometries and its energy terms, each molecule the number of complexes it is in. No complex gets the
+    same molecule twice, and none the composition of another one. Complexes between cells keep their units,
+    whose content is the rewired one. Complexes that take part in reactions are left alone, because their reactions would no
     longer keep mass.
+
+    `modifier`: two reactions exchange their catalysts (inhibitors, activators): each species acts on as many
+    reactions as before, each reaction keeps what it changes and its constants. Constant inputs stay where
+    they are. No species acts on a reaction of its own molecules, or twice on the same change.
 
     Args:
         graph: a checked graph; stays as it is.
         seed: the same seed gives the same graph.
-        relation: `subunit`, the only relation that can be rewired so far.
+        relation: which edges are exchanged.
 
     Returns:
         A graph of the same size; the same one, with a warning in the log, where no swap is possible.
@@ -46,8 +50,22 @@ def rewire(graph: Graph, seed: int, relation: Literal["subunit"] = "subunit") ->
 
     Source: double edge swap of a bipartite graph; Maslov and Sneppen 2002, doi 10.1126/science.1065103.
     """
-    if relation != "subunit":
-        raise GraphError(f"`relation` = `{relation}` cannot be rewired; {nearest(relation, ['subunit'])}")
+    if relation not in ("subunit", "modifier"):
+        hint = nearest(relation, ["subunit", "modifier"])
+        raise GraphError(f"`relation` = `{relation}` cannot be rewired; {hint}")
+    edges = graph.edges[relation]
+    new = _subunits(graph, seed) if relation == "subunit" else _modifiers(graph, seed)
+    if new.equals(edges):
+        log.warning(
+            "graph `%s`: no %ss could be exchanged; the rewired graph is the same one.",
+            graph.name,
+            relation,
+        )
+    return replace(graph, edges={**graph.edges, relation: new})
+
+
+def _subunits(graph: Graph, seed: int) -> pd.DataFrame:
+    """Subunit edges with molecules exchanged."""
     units = pair_units(graph)
     edges = graph.edges["subunit"]
     fixed = _fixed(graph)
@@ -58,13 +76,56 @@ def rewire(graph: Graph, seed: int, relation: Literal["subunit"] = "subunit") ->
     if len(movable) > 1:
         for a, b in rng.choice(movable, size=(_ATTEMPTS * len(movable), 2)).tolist():
             done += swaps.swap(a, b)
-    if not done:
-        log.warning(
-            "graph `%s`: no subunits could be exchanged; the rewired graph is the same one.", graph.name
-        )
-    within = edges.assign(source=swaps.source)
-    subunits = _expand_units(within, units)
-    return replace(graph, edges={**graph.edges, "subunit": subunits})
+    return _expand_units(edges.assign(source=swaps.source), units) if done else edges
+
+
+def _modifiers(graph: Graph, seed: int) -> pd.DataFrame:
+    """Modifier edges with catalysts exchanged."""
+    edges, rng = graph.edges["modifier"], np.random.default_rng(seed)
+    source, role = edges["source"].tolist(), edges["role"].tolist()
+    content, ends = _molecules(graph), _ends(graph)
+    change = [ends[name] for name in edges["target"]]
+    movable = [i for i, name in enumerate(source) if name not in _inputs(graph)]
+
+    def allowed(position: int, species: str) -> bool:
+        taken = {(source[i], change[i]) for i in range(len(source)) if i != position}
+        own = {molecule for end in change[position] for name in end for molecule in content[name]}
+        return not content[species] & own and (species, change[position]) not in taken
+
+    if len(movable) < 2:
+        return edges
+    for a, b in rng.choice(movable, size=(_ATTEMPTS * len(movable), 2)).tolist():
+        other = source[a] != source[b] and role[a] == role[b]
+        if other and allowed(a, source[b]) and allowed(b, source[a]):
+            source[a], source[b] = source[b], source[a]
+    return edges.assign(source=source)
+
+
+def _inputs(graph: Graph) -> set[str]:
+    """Species that reactions do not change because the graph declares them constant."""
+    tables = [graph.nodes[kind]["constant"] for kind in ("molecule", "complex")]
+    return {str(name) for constant in tables for name in constant.index[constant]}
+
+
+def _molecules(graph: Graph) -> dict[str, set[str]]:
+    """Molecules that every species is made of."""
+    content: dict[str, set[str]] = {name: set() for name in graph.complexes}
+    content |= {name: {name} for name in graph.molecules}
+    for molecule, name in graph.edges["subunit"][["source", "target"]].itertuples(index=False, name=None):
+        content[name].add(molecule)
+    return content
+
+
+def _ends(graph: Graph) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """What every reaction consumes and makes."""
+    consumed: dict[str, set[str]] = {name: set() for name in graph.nodes["reaction"].index}
+    made: dict[str, set[str]] = {name: set() for name in consumed}
+    ends = ["source", "target"]
+    for species, name in graph.edges["reactant"][ends].itertuples(index=False, name=None):
+        consumed[name].add(species)
+    for name, species in graph.edges["product"][ends].itertuples(index=False, name=None):
+        made[name].add(species)
+    return {name: (frozenset(consumed[name]), frozenset(made[name])) for name in consumed}
 
 
 @dataclass(frozen=True)
