@@ -30,8 +30,8 @@ def rewire(graph: Graph, seed: int, relation: Literal["subunit", "modifier"] = "
     `subunit`: two subunit edges swap their molecules: each complex keeps its number of subunits, their
     stoichiometries and its energy terms, each molecule the number of complexes it is in. No complex gets the
     same molecule twice, and none the composition of another one. Complexes between cells keep their units,
-    whose content is the rewired one. Complexes that take part in reactions are left alone, because their reactions would no
-    longer keep mass.
+    whose content is the rewired one. Complexes that take part in reactions are left alone, because their
+    reactions would no longer keep mass.
 
     `modifier`: two reactions exchange their catalysts (inhibitors, activators): each species acts on as many
     reactions as before, each reaction keeps what it changes and its constants. Constant inputs stay where
