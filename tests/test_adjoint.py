@@ -85,7 +85,7 @@ def test_adjoint_tangents_and_autograd_agree(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["robertson", "oregonator", "random 1", "random 2"])
+@pytest.mark.parametrize("name", ["robertson", "oregonator", "cascade", "random 1", "random 2"])
 def test_they_agree_through_events_too(name):
     case, events = switched(SHORT[name]._replace(times=SHORT[name].times[:3]))
     _, _, *expected = gradients(case, "autograd", events, **LOOSE)
@@ -96,7 +96,10 @@ def test_they_agree_through_events_too(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "with_events"), [("robertson", False), ("random 2", True)])
+@pytest.mark.parametrize(
+    ("name", "with_events"),
+    [("robertson", False), ("oregonator", True), ("cascade", True), ("random 2", True)],
+)
 def test_adjoint_equals_finite_differences_of_the_same_steps(name, with_events):
     case, events = switched(SHORT[name]) if with_events else (SHORT[name], [])
     _, weight, _, slope = gradients(case, "adjoint", events, **LOOSE)
@@ -108,9 +111,9 @@ def test_adjoint_equals_finite_differences_of_the_same_steps(name, with_events):
         def value(p):
             return float((replay(task, tape, case.x0, p, done.out, done.status) * weight).sum())
 
-        for j in [0, 1, *range(2, case.p.shape[1])[-4:]]:
+        for j in [1, *range(2, case.p.shape[1])[-4:]]:
             differences = []
-            for relative in (2e-5, 1e-5):  # extrapolated central differences
+            for relative in (2e-4, 1e-4):  # extrapolated central differences
                 h = torch.zeros_like(case.p)
                 h[0, j] = relative * float(case.p[0, j].abs())
                 differences.append((value(case.p + h) - value(case.p - h)) / (2 * float(h[0, j])))

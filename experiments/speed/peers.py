@@ -80,8 +80,14 @@ class RoadRunner:
         """Nothing: the constructor has compiled the model."""
 
     def value(self, k: np.ndarray) -> np.ndarray:
-        """Concentrations at the output times, (system, time, species)."""
-        return np.stack([self._start(row).simulate(times=self.times)[1:] for row in k])
+        """Concentrations at the output times, (system, time, species); NaN where CVODE gives up."""
+        return np.stack([self._result(row) for row in k])
+
+    def _result(self, k: np.ndarray) -> np.ndarray:
+        try:
+            return np.asarray(self._start(k).simulate(times=self.times)[1:])
+        except RuntimeError:
+            return np.full((len(self.times) - 1, len(self.network.x0)), np.nan)
 
     def steps(self, k: np.ndarray) -> int:
         """Number of accepted steps, from a run that stops at every one of them."""

@@ -51,8 +51,7 @@ class RapidEquilibrium:
 
         Raises:
             ValueError: the formula has a wrong shape or type, negative or fractional entries, dependent rows,
-            or
-                a species that is in no moiety.
+                or a species that is in no moiety.
         """
         A = formula
         if A.dtype != torch.float64 or A.ndim != 2 or A.shape[1] != slow.size:

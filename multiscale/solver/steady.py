@@ -74,8 +74,7 @@ def steady_state(
         x0: start ≥ 0, µM, shape (system, species).
         p: constants, shape (system, parameter) or (parameter,).
         moieties: L with L f(x) = 0 for all x and independent rows, shape (moiety, species). Species whose
-        rate
-            is always zero need none: they keep their value.
+            rate is always zero need none: they keep their value.
         totals: T, shape (system, moiety); by default L x0.
         t: time at which f is taken, s, shape () or (system,).
         rtol: relative error of x.
