@@ -258,7 +258,7 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x0: Tensor, p: Tensor, run: _Run) -> Tensor:
-        ctx.run, ctx.needs = run, (x0.requires_grad, p.requires_grad)  # pyright: ignore[reportAttributeAccessIssue]
+        ctx.run = run  # pyright: ignore[reportAttributeAccessIssue]
         return run.out.clone()
 
     @staticmethod
