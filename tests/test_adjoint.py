@@ -96,12 +96,11 @@ def test_they_agree_through_events_too(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "with_events"),
-    [("robertson", False), ("oregonator", True), ("cascade", True), ("random 2", True)],
-)
+@pytest.mark.parametrize("with_events", [False, True])
+@pytest.mark.parametrize("name", ["robertson", "oregonator", "cascade", "random 2"])
 def test_adjoint_equals_finite_differences_of_the_same_steps(name, with_events):
-    case, events = switched(SHORT[name]) if with_events else (SHORT[name], [])
+    case = SHORT[name]._replace(times=SHORT[name].times[:3])
+    case, events = switched(case) if with_events else (case, [])
     _, weight, _, slope = gradients(case, "adjoint", events, **LOOSE)
     with torch.no_grad():
         task = _task(case.system, case.x0, case.p, case.times, **{**_DEFAULTS, "events": events, **LOOSE})
