@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from kinetic_systems import (
 from multiscale.passing.reactions import Reactions
 from multiscale.physics.law import Law
 from multiscale.solver.events import Event, Timed, dose
+from multiscale.solver.sparse import Elimination
 from multiscale.solver.status import Status
 from multiscale.solver.time_course import time_course
 
@@ -208,6 +210,26 @@ def test_failed_systems_pass_on_no_gradient():
     assert p.grad is not None and x0.grad is not None
     assert float(p.grad[1]) == 0 and float(x0.grad[1]) == 0
     assert float(p.grad[0]) > 0
+
+
+def test_elimination_on_the_pattern_gives_what_dense_elimination_gives():
+    case = random_network(5, size=60, reactions=90)
+    p = case.p * torch.linspace(0.5, 2, 96, dtype=FLOAT)[:, None]  # so many that the pattern is used
+    x0 = case.x0.repeat(96, 1)
+    factorise = Elimination.factorise
+    with patch.object(Elimination, "factorise", autospec=True, side_effect=factorise) as used:
+        leaf = p.clone().requires_grad_()
+        together = time_course(case.system, x0, leaf, case.times[:3], rtol=1e-5)
+        together.x[:2].sum().backward()
+        assert used.call_count > 0
+        before = used.call_count
+        alone_leaf = p[:2].clone().requires_grad_()
+        alone = time_course(case.system, x0[:2], alone_leaf, case.times[:3], rtol=1e-5)
+        alone.x.sum().backward()
+        assert used.call_count == before
+    torch.testing.assert_close(together.x[:2], alone.x, rtol=1e-9, atol=1e-12)
+    assert leaf.grad is not None and alone_leaf.grad is not None
+    torch.testing.assert_close(leaf.grad[:2], alone_leaf.grad, rtol=1e-7, atol=1e-10)
 
 
 def test_lanes_change_nothing():

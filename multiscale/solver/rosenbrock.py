@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from multiscale.solver.system import Point, System, dense
+from multiscale.solver.system import Point, System, dense, time_direction
 
 __all__ = [
     "RODAS5P",
@@ -181,8 +181,7 @@ def step(
     factors = eliminate(1 / (method.gamma * h), system.jacobian(at))
     drift = 0.0
     if not system.autonomous:
-        moving = Point(torch.ones_like(at.t), torch.zeros_like(at.x), torch.zeros_like(at.p))
-        drift = h[:, None] * system.push(at, moving)
+        drift = h[:, None] * system.push(at, time_direction(at))
     rate = 1 / h[:, None]
     u = [factors.solve(system.rate(at) + method.d[0] * drift)]
     for i in range(1, len(method.alpha)):

@@ -38,7 +38,10 @@ class Status(IntEnum):
         "no steady state was found: concentrations may oscillate, grow, or change very slowly",
     )
     GRAZING_EVENT = 6, "an event's condition was touched, not crossed: its time has no derivative"
-    SINGULAR = 7, "a linear system had no solution, even with pivoting"
+    SINGULAR = (
+        7,
+        "the steady state is singular: a fold, or rates of zero that conserve further totals",
+    )
     TOO_MANY_STEPS = 8, "more steps than `max_steps`: raise it, or loosen `rtol` and `atol`"
     STEP_TOO_SMALL = 9, "the step fell below rounding: the solution may blow up, or `rtol` is too small"
     NOT_FINITE = 10, "a rate is not a finite number: check parameters and concentrations"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from multiscale.solver.rosenbrock import Factorised, Method, combine
-from multiscale.solver.system import Point, System
+from multiscale.solver.system import Point, System, time_direction
 
 __all__ = ["StepGradient", "step_adjoint", "step_tangent"]
 
@@ -53,7 +53,7 @@ def step_tangent(
     size, rate = h.unsqueeze(-1), dh.unsqueeze(-1)
     drift, bend = 0.0, 0.0
     if not system.autonomous:
-        moving = Point(torch.ones_like(at.t), torch.zeros_like(at.x), torch.zeros_like(at.p))
+        moving = time_direction(at)
         drift, bend = system.push(at, moving), system.push2(at, moving, along)
     du: list[Tensor] = []
     for i, alpha in enumerate(method.alpha):
@@ -108,7 +108,6 @@ def step_adjoint(
     weight = u.new_tensor(method.d)[:, None]
     t, x, p = system.pull2(at, mu, Point(weight * h, u, torch.zeros_like(at.p)))
     if not system.autonomous:
-        moving = Point(torch.ones_like(at.t), torch.zeros_like(at.x), torch.zeros_like(at.p))
-        h_bar = h_bar + ((weight.unsqueeze(-1) * mu).sum(0) * system.push(at, moving)).sum(-1)
+        h_bar = h_bar + ((weight.unsqueeze(-1) * mu).sum(0) * system.push(at, time_direction(at))).sum(-1)
     h_bar = h_bar + (mu * u).sum((0, 2)) / (method.gamma * h**2)
     return StepGradient(Point(t_bar + t.sum(0), x_bar + x.sum(0), p_bar + p.sum(0)), h_bar)

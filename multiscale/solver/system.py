@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Point", "System", "dense", "stationary"]
+__all__ = ["Point", "System", "dense", "time_direction"]
 
 
 class Point(NamedTuple):
@@ -80,9 +80,9 @@ class System(Protocol):
         ...
 
 
-def stationary(at: Point, x: Tensor) -> Point:
-    """Direction in which only the state moves."""
-    return Point(torch.zeros_like(at.t), x, torch.zeros_like(at.p))
+def time_direction(at: Point) -> Point:
+    """Direction in which only time moves."""
+    return Point(torch.ones_like(at.t), torch.zeros_like(at.x), torch.zeros_like(at.p))
 
 
 def dense(pattern: Tensor, values: Tensor, size: int) -> Tensor:

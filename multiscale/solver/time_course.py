@@ -266,17 +266,21 @@ class _Differentiable(torch.autograd.Function):
         run: _Run = ctx.run
         with torch.no_grad():
             seed = torch.where((run.status <= Status.ROUNDING)[:, None, None], grad, 0.0)
-            pull = adjoint if run.gradient == "adjoint" else _by_tangents
-            x_bar, p_bar = pull(run.task, run.tape, seed)
+            if run.gradient == "adjoint":
+                x_bar, p_bar = adjoint(run.task, run.tape, seed)
+            else:
+                x_bar, p_bar = _by_tangents(run.task, run.tape, seed, ctx.needs_input_grad[:2])
         return *_once(x_bar, p_bar, grad), None
 
 
-def _by_tangents(task: Task, tape: Tape, seed: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient from one tangent per entry of x0 and p."""
+def _by_tangents(task: Task, tape: Tape, seed: Tensor, needed: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    """The gradient from one tangent per entry of x0 and of p, where it is needed, else zeros."""
     systems, size, parameters = len(seed), task.system.size, task.system.parameters
     unit = torch.eye(size + parameters, dtype=seed.dtype, device=seed.device)[:, None].expand(-1, systems, -1)
-    slopes = tangents(task, tape, unit[..., :size], unit[..., size:])
-    gradient = (slopes * seed).sum((2, 3)).T
+    wanted = torch.tensor([needed[0]] * size + [needed[1]] * parameters, device=seed.device)
+    slopes = tangents(task, tape, unit[wanted, :, :size], unit[wanted, :, size:])
+    gradient = seed.new_zeros(systems, size + parameters)
+    gradient[:, wanted] = (slopes * seed).sum((2, 3)).T
     return gradient[:, :size], gradient[:, size:]
 
 
