@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
+from multiscale.passing.messages import weighted
+
 __all__ = ["Binding", "Change", "MassAction", "Totals"]
 
 
@@ -70,7 +72,7 @@ class Change(MessagePassing):
 
     def message(self, x_j: Tensor, c: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Signed stoichiometry times flux."""
-        return self.sign * c.unsqueeze(-1) * x_j
+        return weighted(x_j, self.sign * c.unsqueeze(-1))
 
 
 class Binding(MessagePassing):
@@ -91,7 +93,7 @@ class Binding(MessagePassing):
 
     def message(self, x_j: Tensor, A: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Subunits times ln of the free molecule."""
-        return A.unsqueeze(-1) * x_j
+        return weighted(x_j, A.unsqueeze(-1))
 
 
 class Totals(MessagePassing):
@@ -112,4 +114,4 @@ class Totals(MessagePassing):
 
     def message(self, x_j: Tensor, A: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Subunits times the concentration of the complex."""
-        return A.unsqueeze(-1) * x_j
+        return weighted(x_j, A.unsqueeze(-1))

@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn import HeteroConv, MessagePassing
 
 from multiscale.passing.kinetic_operators import Change, MassAction
+from multiscale.passing.messages import Group, fluxes
 from multiscale.physics.mass_action import reversible_mass_action
 
 __all__ = ["MassActionPass", "both_ways"]
@@ -81,8 +82,10 @@ class MassActionPass(nn.Module):
             side[name]["reaction"].prod(1) if side[name] else one
             for name in ("rev_product", "reactant", "modifier")
         )
-        law = reversible_mass_action(1, 1)
-        return law.rate(torch.stack([k_f, k_r, catalysts * used, catalysts * made], -1))
+        read = torch.cat([k_f, k_r, catalysts * used, catalysts * made]).T  # (context, 4 · reaction)
+        rows = torch.arange(len(k_f), device=k_f.device)
+        slots = torch.arange(read.shape[1], device=k_f.device).unflatten(0, (4, -1)).T
+        return fluxes(read, [Group(reversible_mass_action(1, 1), slots, rows)]).T
 
 
 def both_ways(hetero: HeteroData) -> tuple[dict[Edge, Tensor], dict[Edge, Tensor]]:

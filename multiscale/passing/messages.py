@@ -15,7 +15,7 @@ from torch import Tensor
 from multiscale.physics.law import Law
 from multiscale.physics.scales import phenotype_rate, supply
 
-__all__ = ["Group", "bind", "change", "drive", "fluxes", "pool", "total", "translate"]
+__all__ = ["Group", "bind", "change", "drive", "fluxes", "pool", "total", "translate", "weighted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,22 @@ def change(flux: Tensor, coefficient: Tensor, edges: Tensor, species: int) -> Te
 
     Source: definition.
     """
+    return _sum(flux, coefficient, edges, species)
+
+
+def weighted(value: Tensor, weight: Tensor) -> Tensor:
+    """What travels along an edge that carries a number: that number times the value of its source.
+
+    The message of all sums here: stoichiometry times flux, subunits times concentration, weight times ln.
+    """
+    return weight * value
+
+
+def _sum(values: Tensor, weight: Tensor, edges: Tensor, targets: int) -> Tensor:
+    """Weighted messages summed at their targets, shape (..., target)."""
     source, target = edges
-    message = coefficient * flux[..., source]
-    empty = message.new_zeros(*message.shape[:-1], species)
-    return empty.index_add(-1, target, message)
+    message = weighted(values[..., source], weight)
+    return message.new_zeros(*message.shape[:-1], targets).index_add(-1, target, message)
 
 
 def translate(ln_transcript: Tensor, ln_translation: Tensor, edges: Tensor) -> Tensor:
@@ -110,10 +122,7 @@ def pool(ln_members: Tensor, weight: Tensor, edges: Tensor, pathways: int) -> Te
 
     Source: definition (physics.scales.pathway_activity).
     """
-    source, target = edges
-    message = weight * ln_members[..., source]
-    empty = torch.zeros(*message.shape[:-1], pathways, dtype=message.dtype, device=message.device)
-    return empty.scatter_add(-1, target.expand_as(message), message)
+    return _sum(ln_members, weight, edges, pathways)
 
 
 def bind(ln_free: Tensor, ln_weight: Tensor, subunits: Tensor, edges: Tensor) -> Tensor:
@@ -131,7 +140,7 @@ def bind(ln_free: Tensor, ln_weight: Tensor, subunits: Tensor, edges: Tensor) ->
     Source: definition (mass action).
     """
     source, target = edges
-    message = subunits * ln_free[..., source]
+    message = weighted(ln_free[..., source], subunits)
     shape = torch.broadcast_shapes(ln_free.shape[:-1], ln_weight.shape[:-1])
     start = ln_weight.expand(*shape, ln_weight.shape[-1])
     return start.index_add(-1, target, message.expand(*shape, message.shape[-1]))
@@ -152,7 +161,7 @@ def total(free: Tensor, bound: Tensor, subunits: Tensor, edges: Tensor) -> Tenso
     Source: definition.
     """
     source, target = edges
-    return free.index_add(-1, target, subunits * bound[..., source])
+    return free.index_add(-1, target, weighted(bound[..., source], subunits))
 
 
 def drive(activity: Tensor, base: Tensor, weight: Tensor, edges: Tensor, bound: float | Tensor) -> Tensor:
@@ -170,7 +179,4 @@ def drive(activity: Tensor, base: Tensor, weight: Tensor, edges: Tensor, bound: 
 
     Source: definition (physics.scales.phenotype_rate).
     """
-    source, target = edges
-    message = weight * activity[..., source]
-    empty = message.new_zeros(*message.shape[:-1], base.shape[-1])
-    return phenotype_rate(base, empty.index_add(-1, target, message), bound)
+    return phenotype_rate(base, _sum(activity, weight, edges, base.shape[-1]), bound)

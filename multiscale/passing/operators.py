@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
+from multiscale.passing.messages import weighted
 from multiscale.physics.scales import phenotype_rate, relative_to_mean, supply
 
 __all__ = ["Drive", "Pooling", "Translation"]
@@ -52,7 +53,7 @@ class Pooling(MessagePassing):
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Signed weight times ln of the member relative to its reference."""
-        return weight.unsqueeze(-1) * x_j
+        return weighted(x_j, weight.unsqueeze(-1))
 
 
 class Drive(MessagePassing):
@@ -78,4 +79,4 @@ class Drive(MessagePassing):
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Signed weight times the activity of the pathway."""
-        return weight.unsqueeze(-1) * x_j
+        return weighted(x_j, weight.unsqueeze(-1))
