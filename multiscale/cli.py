@@ -254,6 +254,69 @@ def simulate(
 
 
 @app.command()
+def petab(
+    problem: Annotated[Path, typer.Argument(help="PROBLEM.yaml of PEtab 1 or 2.")],
+    gradient: Annotated[
+        bool,
+        typer.Option("--gradient", help="Also the gradient by the estimated parameters, on their scales."),
+    ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option("--simulate", help="Table to write: measurements with the simulated values (.tsv)."),
+    ] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="Fit from many starts within the bounds.")] = False,
+    starts: Annotated[int, typer.Option("--starts", min=1, help="With --fit: number of starts.")] = 64,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --fit: folder to write (default: runs/NAME).")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="With --fit: of the starts.")] = 1,
+    sampling: Annotated[
+        str, typer.Option("--sampling", help="With --fit: `latin` hypercube or `sobol` sequence.")
+    ] = "latin",
+    profiles: Annotated[
+        bool, typer.Option("--profiles/--no-profiles", help="With --fit: profile intervals.")
+    ] = True,
+    rtol: Annotated[float, typer.Option("--rtol", help="Relative tolerance.")] = 1e-8,
+    atol: Annotated[float, typer.Option("--atol", help="Absolute tolerance, units of the model.")] = 1e-10,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Evaluate or fit a PEtab problem: log-likelihood, gradient, simulations, many starts, intervals."""
+    from multiscale.formats.document import to_json
+    from multiscale.runs import petab as petab_runs
+
+    _listen(logging.WARNING)
+    if not fit:
+        found = petab_runs.evaluate_petab(
+            problem, gradient=gradient, simulate=table, rtol=rtol, atol=atol, overwrite=overwrite
+        )
+        typer.echo(to_json(found) if as_json else "\n".join(petab_runs.lines(found)))
+        return
+    if gradient or table is not None:
+        raise ConfigError(
+            "`--gradient` and `--simulate` evaluate nominal values; leave them away with --fit."
+        )
+    from multiscale.runs.petab_fit import fit_from_command
+
+    folder = out or Path("runs") / problem.stem
+    try:
+        summary = fit_from_command(
+            problem,
+            folder,
+            starts,
+            seed,
+            sampling,
+            profiles=profiles,
+            tolerances=(rtol, atol),
+            overwrite=overwrite,
+        )
+    except KeyboardInterrupt:
+        _fail(f"interrupted; the same command goes on with the search that is in {folder}.", 130)
+        return
+    typer.echo(to_json(summary) if as_json else f"{summary['headline']}\n{folder}")
+
+
+@app.command()
 def report(
     run: Run,
     out: Annotated[

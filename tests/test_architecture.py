@@ -19,6 +19,7 @@ PACKAGE = ROOT / "multiscale"
 ROOMS = [
     *("version", "units", "errors", "content", "atomic", "config"),
     *(
+        "equations",
         "graph",
         "physics",
         "passing",

@@ -20,7 +20,7 @@ from multiscale.formats import document
 from multiscale.formats.values import Tables, checked, tables_of
 from multiscale.graph import Graph
 from multiscale.graph.schema import NODE_TYPES, RELATIONS, Column
-from multiscale.graph.tsv import file_texts
+from multiscale.graph.tsv import equations_text, file_texts, read_equations_text
 
 __all__ = [
     "FORMAT_VERSION",
@@ -148,7 +148,7 @@ def unflatten(records: Records, where: str) -> Network:
         stated["parameters"],
         stated["card"],
     )
-    graph = replace(graph, card=stated["card"])  # in the order it was written
+    graph = replace(graph, card=stated["card"], equations=stated["equations"])  # in the order it was written
     return Network(graph, restored(graph, {**nodes, **edges}, stated["values"]), stated["meta"])
 
 
@@ -241,7 +241,7 @@ def _plain(value: Any) -> Scalar:
 def state(
     graph: Graph, values: Mapping[str, pd.DataFrame] | None = None, meta: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What has no place in a record: name, card, parameters (as text), dtypes of the values, settings.
+    """What has no place in a record: name, card, parameters and equations (as text), dtypes, settings.
 
     Args:
         graph: the graph.
@@ -259,6 +259,7 @@ def state(
         "name": graph.name,
         "card": graph.card,
         "parameters": parameters,
+        **({} if graph.equations is None else {"equations": equations_text(graph.equations)}),
         "values": {
             name: {str(column): str(dtype) for column, dtype in table.dtypes.items()}
             for name, table in (values or {}).items()
@@ -268,7 +269,7 @@ def state(
 
 
 def read_state(text: str, where: str) -> dict[str, Any]:
-    """Read the JSON text of `state`; the parameters become a table of text.
+    """Read the JSON text of `state`; the parameters become a table of text, equations become such.
 
     Raises:
         FormatError: it is no such document, lacks a part, or is too new.
@@ -278,4 +279,6 @@ def read_state(text: str, where: str) -> dict[str, Any]:
     if missing:
         raise FormatError(f"{where}: its document lacks `{missing[0]}`; export the network again.")
     table = pd.read_csv(io.StringIO(stated["parameters"]), sep="\t", dtype=str, keep_default_na=False)
-    return stated | {"parameters": table}
+    own = stated.get("equations")
+    equations = None if own is None else read_equations_text(str(own), f"{where}, equations")
+    return stated | {"parameters": table, "equations": equations}

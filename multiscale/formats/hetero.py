@@ -14,6 +14,7 @@ from multiscale.formats import document
 from multiscale.formats.exchange import KEY, Network, read_state, restored, state
 from multiscale.formats.values import checked, tables_of
 from multiscale.graph import Graph
+from multiscale.graph.tsv import equations_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,6 +129,8 @@ def read(path: str | Path) -> HeteroData:
     data = HeteroData()
     data.graph_name, data.card = stated["name"], stated["card"]
     data.parameters = table.reset_index().to_dict("list")
+    if stated["equations"] is not None:
+        data.equations = equations_text(stated["equations"])
     data.meta, data.value_dtypes = stated["meta"], stated["values"]
     for name, content in stated.get("stores", {}).items():
         store = data[_key(name)]  # also of types without texts: the order of types is the graph's

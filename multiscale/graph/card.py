@@ -9,7 +9,7 @@ from typing import Any
 
 from multiscale.errors import nearest
 from multiscale.graph.graph import Graph
-from multiscale.graph.schema import CARD_KEYS, COMPARTMENT_KEYS, FORMAT_VERSION, GEOMETRIES
+from multiscale.graph.schema import CARD_KEYS, COMPARTMENT_KEYS, FORMAT_VERSION, GEOMETRIES, MODEL_UNITS
 
 __all__ = ["card_problems"]
 
@@ -31,6 +31,8 @@ def card_problems(graph: Graph) -> Iterator[str]:
     for name, compartment in _sections(card.get("compartments")).items():
         yield from _compartment(graph, name, compartment)
     yield from _cell(card.get("cell"))
+    if card.get("units", MODEL_UNITS) != MODEL_UNITS:
+        yield f"card.toml: `units` must be `{MODEL_UNITS}` or be left out (s, µM); got `{card['units']}`."
     yield from _unwritable("", card)
     yield from _undefined_compartments(graph)
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from multiscale.errors import GraphError, nearest
 from multiscale.graph.card import card_problems
+from multiscale.graph.equation_checks import equation_problems
 from multiscale.graph.graph import Graph
 from multiscale.graph.parameters import parameter_problems
 from multiscale.graph.rate_checks import start_problems
@@ -31,8 +32,8 @@ def check(graph: Graph) -> None:
             remedy: dangling edges, complexes without subunits or energy terms, wrong stoichiometries, names
             used twice, parameters whose value or unit does not fit their role, references to parameters or
             compartments that do not exist, pair complexes whose sides are not species, reactions that make or
-            destroy mass without being declared, and rate constants that violate detailed balance around a
-            cycle.
+            destroy mass without being declared, rate constants that violate detailed balance around a cycle,
+            and tables that contradict the equations of an imported model.
     """
     problems = problems_of(graph)
     if problems:
@@ -52,6 +53,7 @@ def problems_of(graph: Graph) -> list[str]:
         *start_problems(graph),
         *parameter_problems(graph),
         *card_problems(graph),
+        *equation_problems(graph),
     ]
     numbers = [
         number

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from multiscale.equations.model import Equations
 from multiscale.errors import GraphError, nearest
 from multiscale.graph.graph import Graph
 from multiscale.graph.schema import NODE_TYPES, RELATIONS, Column, NodeType, Relation
 from multiscale.graph.structure import edge_problems
 from multiscale.graph.tables import DTYPES
+from multiscale.graph.tsv import equations_text, read_equations_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -35,8 +37,8 @@ def to_hetero(graph: Graph, contexts: Mapping[str, Tensor] | None = None) -> Het
         Per node type with nodes: `num_nodes`, `name` (list) and its attributes; per edge type (source type,
         relation, target type) with edges: `edge_index` (2, edge), `position` (row in the relation's table)
         and its attributes. Numbers, integers and flags are tensors (float64, int64, bool), text that is not
-        all empty a list. `graph_name`, `card` and `parameters` hold the rest, so that `from_hetero` returns
-        an equal graph.
+        all empty a list. `graph_name`, `card`, `parameters` and, of an imported model, `equations` hold the
+        rest, so that `from_hetero` returns an equal graph.
 
     Raises:
         GraphError: an edge ends in no node, or `contexts` does not fit the nodes.
@@ -46,6 +48,8 @@ def to_hetero(graph: Graph, contexts: Mapping[str, Tensor] | None = None) -> Het
     data = HeteroData()
     data.graph_name, data.card = graph.name, copy.deepcopy(graph.card)
     data.parameters = graph.parameters.reset_index().to_dict("list")
+    if graph.equations is not None:
+        data.equations = equations_text(graph.equations)
     dangling = [p for p in edge_problems(graph) if "is not in nodes.tsv" in p]
     if dangling:
         raise GraphError(dangling, graph.name)
@@ -83,20 +87,27 @@ def from_hetero(data: HeteroData) -> Graph:
         parts.setdefault(relation, []).append(pd.DataFrame(ends | attributes, index=store.position.tolist()))
     edges = {relation: pd.concat(tables).sort_index() for relation, tables in parts.items()}
     tables = {kind: pd.DataFrame(columns) for kind, columns in nodes.items()}
-    return Graph.from_tables(name, tables, edges, pd.DataFrame(parameters), card)
+    own = data.equations if "equations" in data else None
+    return Graph.from_tables(name, tables, edges, pd.DataFrame(parameters), card, _equations(own))
+
+
+def _equations(text: str | None) -> Equations | None:
+    return None if text is None else read_equations_text(text, "equations")
 
 
 def to_networkx(graph: Graph) -> nx.MultiDiGraph:
     """Graph as `MultiDiGraph`: attribute `type` on nodes and `relation` on edges, beside those of the tables.
 
     The key of an edge is its relation, with side, role or phenotype where these tell parallel edges apart.
-    The graph attributes `card` and `parameters`, and `position` on edges (row in the relation's table), let
-    `from_networkx` return an equal graph.
+    The graph attributes `card`, `parameters` and `equations` (of an imported model), and `position` on edges
+    (row in the relation's table), let `from_networkx` return an equal graph.
     """
     import networkx as nx
 
     parameters = graph.parameters.reset_index().to_dict("list")
     network = nx.MultiDiGraph(name=graph.name, card=copy.deepcopy(graph.card), parameters=parameters)
+    if graph.equations is not None:
+        network.graph["equations"] = equations_text(graph.equations)
     for kind, table in graph.nodes.items():
         for name, row in zip(table.index, table.to_dict("records"), strict=True):
             network.add_node(name, **_attributes({"type": kind, **row}))
@@ -131,6 +142,7 @@ def from_networkx(network: nx.MultiDiGraph) -> Graph:
         _by(sorted(edges, key=lambda row: row.get("position", 0)), "relation"),
         None if parameters is None else pd.DataFrame(parameters),
         network.graph.get("card"),
+        _equations(network.graph.get("equations")),
     )
 
 

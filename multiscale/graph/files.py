@@ -1,4 +1,4 @@
-"""Reading and writing the folder of a graph: card.toml, nodes.tsv, edges.tsv, parameters.tsv."""
+"""Reading and writing the folder of a graph: card.toml, nodes.tsv, edges.tsv, parameters.tsv, equations.toml."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pandas as pd
 
 from multiscale import atomic
 from multiscale.content import find
-from multiscale.errors import DataError, GraphError, nearest
+from multiscale.equations.model import Equations
+from multiscale.errors import DataError, FormatError, GraphError, nearest
 from multiscale.graph.check import check, problems_of
 from multiscale.graph.graph import Graph
 from multiscale.graph.schema import FORMAT_VERSION, NODE_TYPES, PARAMETER_COLUMNS, RELATIONS, Column
 from multiscale.graph.tables import standard_table
-from multiscale.graph.tsv import file_texts
+from multiscale.graph.tsv import file_texts, read_equations_text
 
 __all__ = ["read_graph", "write_graph"]
 
@@ -51,7 +52,8 @@ def read_graph(path_or_name: str | Path) -> Graph:
     nodes = _read_nodes(_read_tsv(folder / "nodes.tsv", problems), problems)
     edges = _read_edges(_read_tsv(folder / "edges.tsv", problems), problems)
     parameters = _read_parameters(_read_tsv(folder / "parameters.tsv", problems), problems)
-    graph = Graph(str(card.get("name", folder.name)), nodes, edges, parameters, card)
+    equations = _read_equations(folder / "equations.toml")
+    graph = Graph(str(card.get("name", folder.name)), nodes, edges, parameters, card, equations)
     problems += problems_of(graph)
     if problems:
         raise GraphError(problems, str(folder))
@@ -64,7 +66,7 @@ def write_graph(graph: Graph, folder: str | Path, overwrite: bool = False) -> Pa
     Args:
         graph: what to write.
         folder: a new or empty folder, unless `overwrite`.
-        overwrite: replace the four files of an existing folder; its other files are kept.
+        overwrite: replace the files of an existing folder; its other files are kept.
 
     Returns:
         The folder.
@@ -75,9 +77,27 @@ def write_graph(graph: Graph, folder: str | Path, overwrite: bool = False) -> Pa
     """
     check(graph)
     with atomic.folder(folder, overwrite) as fresh:
-        for name, text in file_texts(graph.nodes, graph.edges, graph.parameters, graph.card).items():
+        for name, text in _texts(graph).items():
             (fresh / name).write_text(text, encoding="utf-8", newline="")
+    if graph.equations is None:  # those of an imported model that was there before would contradict the tables
+        (Path(folder) / "equations.toml").unlink(missing_ok=True)
     return Path(folder)
+
+
+def _texts(graph: Graph) -> dict[str, str]:
+    return file_texts(graph.nodes, graph.edges, graph.parameters, graph.card, graph.equations)
+
+
+def _read_equations(path: Path) -> Equations | None:
+    """Equations of an imported model, None without such a file."""
+    if not path.is_file():
+        return None
+    try:
+        return read_equations_text(path.read_text(encoding="utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise GraphError(f"{path}: not text in UTF-8: {error}; correct it.") from None
+    except FormatError as error:
+        raise GraphError(str(error)) from None
 
 
 def _folder(path_or_name: str | Path) -> Path:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from multiscale.equations.model import Equations
 from multiscale.errors import GraphError, nearest
 from multiscale.graph.schema import FORMAT_VERSION, NODE_TYPES, PARAMETER_COLUMNS, RELATIONS
 from multiscale.graph.tables import empty_table, standard_table
-from multiscale.graph.tsv import file_texts
+from multiscale.graph.tsv import equations_text, file_texts
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -33,6 +34,8 @@ class Graph:
         edges: one table per relation, columns `source`, `target` and attributes; every relation is present.
         parameters: index `parameterId`, columns of PEtab and unit, role, reference, doi, note.
         card: title, licence, sources, compartments: the content of card.toml.
+        equations: of a model that was read from a file: how fast the reactions are, rules and events; the
+            tables then say who takes part. None = the laws of the tables are all.
 
     Build one with `Graph.from_tables`, `read_graph` or a builder: they fill in defaults and dtypes.
     """
@@ -42,6 +45,7 @@ class Graph:
     edges: dict[str, pd.DataFrame]
     parameters: pd.DataFrame
     card: dict[str, Any]
+    equations: Equations | None = None
 
     @classmethod
     def from_tables(
@@ -51,6 +55,7 @@ class Graph:
         edges: Mapping[str, pd.DataFrame] | None = None,
         parameters: pd.DataFrame | None = None,
         card: Mapping[str, Any] | None = None,
+        equations: Equations | None = None,
     ) -> Graph:
         """Make a graph of tables that may lack types, relations, columns and values.
 
@@ -60,6 +65,7 @@ class Graph:
             edges: table per relation, with columns `source` and `target`.
             parameters: table with `parameterId` as index or column.
             card: content of card.toml; what is needed and missing is filled in, the licence as `NOASSERTION`.
+            equations: of an imported model.
 
         Raises:
             GraphError: unknown type, relation or column, or a value of the wrong kind; lists all of them.
@@ -80,7 +86,7 @@ class Graph:
         if problems:
             raise GraphError(problems, name)
         filled = default_card(name) | copy.deepcopy(dict(card or {})) | {"name": name}
-        return cls(name, node_tables, edge_tables, parameter_table, filled)
+        return cls(name, node_tables, edge_tables, parameter_table, filled, equations)
 
     @property
     def molecules(self) -> list[str]:
@@ -118,19 +124,22 @@ class Graph:
     def hash(self) -> str:
         """SHA-256 of the files that `write_graph` writes, in hexadecimal: equal graphs have equal hashes."""
         digest = hashlib.sha256()
-        for file, text in file_texts(self.nodes, self.edges, self.parameters, self.card).items():
+        texts = file_texts(self.nodes, self.edges, self.parameters, self.card, self.equations)
+        for file, text in texts.items():
             digest.update(f"{file}\0{text}\0".encode())
         return digest.hexdigest()
 
     def equals(self, other: Graph) -> bool:
-        """Whether all tables (values, dtypes, order) and the card are the same."""
+        """Whether all tables (values, dtypes, order), the card and the equations are the same."""
         tables = [
             (self.parameters, other.parameters),
             *((table, other.nodes[kind]) for kind, table in self.nodes.items()),
             *((table, other.edges[kind]) for kind, table in self.edges.items()),
         ]
         same = all(a.index.equals(b.index) and a.equals(b) for a, b in tables)
-        return same and self.card == other.card and self.name == other.name
+        same = same and self.card == other.card and self.name == other.name
+        own = [None if g.equations is None else equations_text(g.equations) for g in (self, other)]
+        return same and own[0] == own[1]
 
     def counts(self) -> dict[str, Any]:
         """Name, title, hash and how many nodes, edges and parameters there are of each kind."""

@@ -156,6 +156,12 @@ LAWS: dict[str, LawForm] = {
         modifiers={"activator": (0, 4), "inhibitor": (0, 4)},
         together=(1, 6),
     ),
+    "formula": LawForm(
+        "what the equations of an imported model say; the column `formula` shows it",
+        (),
+        "either",
+        modifiers={"catalyst": _MANY, "inhibitor": _MANY, "activator": _MANY},
+    ),
 }
 """Rate laws a reaction may name."""
 

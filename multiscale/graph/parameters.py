@@ -9,7 +9,7 @@ from typing import Any
 
 from multiscale.errors import nearest
 from multiscale.graph.graph import Graph
-from multiscale.graph.schema import CONCENTRATIONS, ROLES
+from multiscale.graph.schema import CONCENTRATIONS, MODEL_UNITS, ROLES
 
 __all__ = ["parameter_problems"]
 
@@ -20,15 +20,17 @@ _NON_NEGATIVE_ROLES = {"k_on", "k_off", "k_cat", "rate_constant", "concentration
 
 def parameter_problems(graph: Graph) -> Iterator[str]:
     """Sentences on everything wrong with the parameters."""
-    table = graph.parameters
+    table, own = graph.parameters, graph.card.get("units") == MODEL_UNITS
     for name in table.index[table.index.duplicated()].unique():
         yield f"parameters.tsv: parameterId `{name}` occurs twice; rename all but one."
     for name, row in zip(table.index, table.to_dict("records"), strict=True):
-        for sentence in _row(name, {str(key): value for key, value in row.items()}):
+        for sentence in _row(name, {str(key): value for key, value in row.items()}, own):
             yield f"parameters.tsv: `{name}`: {sentence}"
 
 
-def _row(name: object, row: dict[str, Any]) -> Iterator[str]:
+def _row(name: object, row: dict[str, Any], own_units: bool) -> Iterator[str]:
+    if own_units:  # of an imported model; its names and numbers may be anything
+        return
     if not isinstance(name, str) or not _SID.fullmatch(name):
         yield "parameterId must have only letters, digits and underscores and start with no digit; rename it."
     if row["role"] in ROLES and row["unit"] not in ROLES[row["role"]]:

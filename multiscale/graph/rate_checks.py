@@ -9,7 +9,7 @@ from multiscale.errors import nearest
 from multiscale.graph.graph import Graph
 from multiscale.graph.laws import KIND_ROLES, LAWS, read_constants
 from multiscale.graph.rates import Need, Reaction, needs_of, reactions_of
-from multiscale.graph.schema import CONCENTRATIONS
+from multiscale.graph.schema import CONCENTRATIONS, MODEL_UNITS
 from multiscale.graph.volumes import volume_problems
 
 __all__ = ["rate_problems", "rate_unit", "start_problems"]
@@ -31,17 +31,24 @@ def rate_problems(graph: Graph) -> Iterator[str]:
         for need in needs:
             yield from _constant(graph, reaction, need)
         yield from _energies(reaction, needs, without)
-    yield from volume_problems(graph, reactions)
+    if graph.equations is None:
+        yield from (
+            f"nodes.tsv: reaction `{r.name}` has the law `formula`, but the graph has no equations.toml; name a law."
+            for r in reactions
+            if r.law == "formula"
+        )
+        yield from volume_problems(graph, reactions)
 
 
 def start_problems(graph: Graph) -> Iterator[str]:
     """Initial concentrations are numbers in µM or parameters of that role."""
     roles = graph.parameters["role"].to_dict()
     known = [str(name) for name, role in roles.items() if role == "concentration"]
+    own_units = graph.card.get("units") == MODEL_UNITS
     for kind in ("molecule", "complex"):
         for name, text in graph.nodes[kind]["initial"].items():
             number = _number(text)
-            if not text or text in known or 0 <= number < math.inf:
+            if not text or text in known or 0 <= number < math.inf or (own_units and math.isfinite(number)):
                 continue
             what = f"nodes.tsv: `{name}`: `initial` = `{text}`"
             if math.isnan(number):
@@ -154,7 +161,8 @@ def _constant(graph: Graph, reaction: Reaction, need: Need) -> Iterator[str]:
             yield f"{where}: `{reaction.law}` needs `{name}`; add `{name}=parameter` to `constants`."
         return
     roles = KIND_ROLES[kind]
-    if parameter not in graph.parameters.index or graph.parameters.at[parameter, "role"] not in roles:
+    own = ("model",) if graph.card.get("units") == MODEL_UNITS else ()
+    if parameter not in graph.parameters.index or graph.parameters.at[parameter, "role"] not in roles + own:
         known = [str(p) for p, role in graph.parameters["role"].items() if role in roles]
         yield (
             f"{where}: `{name}` = `{parameter}` is not a parameter of role {', '.join(roles)};"
@@ -162,7 +170,7 @@ def _constant(graph: Graph, reaction: Reaction, need: Need) -> Iterator[str]:
         )
         return
     unit, units = str(graph.parameters.at[parameter, "unit"]), _units(reaction, need)
-    if unit not in units:
+    if unit not in units and graph.card.get("units") != MODEL_UNITS:
         wanted = units[0] if len(units) == 1 else "a concentration"
         yield (
             f"parameters.tsv: `{parameter}` has unit `{unit}`, but as `{name}` of the {reaction.law}"

@@ -15,6 +15,7 @@ __all__ = [
     "FORMAT_VERSION",
     "GEOMETRIES",
     "LAWS",
+    "MODEL_UNITS",
     "NODE_TYPES",
     "PAIR_GEOMETRIES",
     "PARAMETER_COLUMNS",
@@ -140,6 +141,7 @@ NODE_TYPES: dict[str, NodeType] = {
             _text("k_f", "parameter with the forward rate constant"),
             _text("k_r", "parameter with the backward rate constant; empty = from the energies"),
             _text("constants", "further constants of the law, `name=parameter;other=parameter`"),
+            _text("formula", "amount per time as the equations of an imported model state it"),
             _COUNTED_IN,
             *_CITATION,
         ),
@@ -213,8 +215,9 @@ ROLES: dict[str, tuple[str, ...]] = {
     "confinement": ("nm",),
     "translation": ("1",),
     "weight": ("1",),
+    "model": (),
 }
-"""What a parameter is, and the units it may have."""
+"""What a parameter is, and the units it may have; a number of an imported model (`model`) may have any."""
 
 PRIORS = (
     "uniform",
@@ -261,6 +264,9 @@ COMPARTMENT_KEYS: dict[str, type | tuple[type, ...]] = {
 }
 """Keys of [compartments.<name>] in card.toml."""
 
+MODEL_UNITS = "model"
+"""Value of `units` in card.toml: all numbers are in the units of the model that the graph came from."""
+
 CARD_KEYS: dict[str, type | tuple[type, ...]] = {
     "format_version": int,
     "name": str,
@@ -271,5 +277,6 @@ CARD_KEYS: dict[str, type | tuple[type, ...]] = {
     "sources": list,
     "compartments": dict,
     "cell": dict,
+    "units": str,
 }
 """Keys of card.toml."""

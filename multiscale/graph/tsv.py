@@ -1,19 +1,23 @@
-"""Text of the four files of a graph folder: what is written, and what the hash is taken of."""
+"""Text of the files of a graph folder: what is written, and what the hash is taken of."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from typing import Any
 
 import pandas as pd
 
+from multiscale.equations.model import Equations
+from multiscale.equations.text import from_document, to_document
+from multiscale.errors import FormatError
 from multiscale.graph.schema import NODE_TYPES, PARAMETER_COLUMNS, RELATIONS, Column
 
-__all__ = ["file_texts"]
+__all__ = ["equations_text", "file_texts", "read_equations_text", "toml_text"]
 
 Part = tuple[int, dict[str, list[str]]]  # number of rows, cells by column
 
@@ -23,8 +27,12 @@ def file_texts(
     edges: Mapping[str, pd.DataFrame],
     parameters: pd.DataFrame,
     card: Mapping[str, Any],
+    equations: Equations | None = None,
 ) -> dict[str, str]:
-    """Text of every file of a graph folder, by file name; columns that hold only defaults are left out."""
+    """Text of every file of a graph folder, by file name; columns that hold only defaults are left out.
+
+    Only a graph with equations of its own has the file equations.toml.
+    """
     node_parts = [
         (
             len(table),
@@ -47,7 +55,26 @@ def file_texts(
             edge_parts, ["source", "relation", "target"], [r.columns for r in RELATIONS.values()]
         ),
         "parameters.tsv": _tsv([(len(parameters), rows)], ["parameterId"], [PARAMETER_COLUMNS]),
+        **({} if equations is None else {"equations.toml": equations_text(equations)}),
     }
+
+
+def equations_text(equations: Equations) -> str:
+    """Text of equations.toml; formulas are texts."""
+    return toml_text(to_document(equations))
+
+
+def read_equations_text(text: str, where: str) -> Equations:
+    """Equations from the text of equations.toml.
+
+    Raises:
+        FormatError: it is no TOML, or a part of it cannot be read.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FormatError(f"{where}: not a TOML file: {error}; correct it.") from None
+    return from_document(document, where)
 
 
 def toml_text(content: Mapping[str, Any], section: str = "") -> str:

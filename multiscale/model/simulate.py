@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from multiscale.equations.model import Equations
 from multiscale.errors import DataError, nearest
 from multiscale.graph import Graph
+from multiscale.model.imported_course import imported_course
 from multiscale.model.kinetics.settings import Values, read_settings
 from multiscale.model.kinetics.system import TEMPERATURE, Kinetics
 from multiscale.solver import Status
@@ -38,7 +40,7 @@ class Trajectory:
             concentration).
         status: how the simulation of each context ended.
         eigenvalue: of steady states, the largest real part of the Jacobian, 1/s (negative = stable), shape
-            (context,); None for time courses.
+            (context,); NaN of imported models; None for time courses.
     """
 
     times: Tensor
@@ -47,8 +49,8 @@ class Trajectory:
     contexts: pd.DataFrame
     status: list[Status]
     eigenvalue: Tensor | None
-    _kinetics: Kinetics
-    _p: Tensor
+    _reactions: list[str]
+    _fluxes: Callable[[], Tensor]
 
     @property
     def solved(self) -> bool:
@@ -70,11 +72,9 @@ class Trajectory:
     def fluxes(self, long: bool = False) -> pd.DataFrame:
         """Net flux of every reaction, µM/s in the volume of its compartment, as a table like `frame`.
 
-        Reactions at rapid equilibrium have none.
+        Reactions at rapid equilibrium have none. Those of an imported model are in its amount per time.
         """
-        t = torch.where(self.times.isfinite(), self.times, 0.0)
-        v = self._kinetics.fluxes(t, self.x, self._p[:, None])
-        return self._table(v, self._kinetics.names, "reaction", "flux", long)
+        return self._table(self._fluxes(), self._reactions, "reaction", "flux", long)
 
     def _table(self, values: Tensor, names: list[str], noun: str, quantity: str, long: bool) -> pd.DataFrame:
         count, times = values.shape[:2]
@@ -103,8 +103,11 @@ def simulate(
 ) -> Trajectory:
     """Simulate a graph with the nominal values of its parameters.
 
+    A graph with equations of its own (an imported model) is simulated by these, in its own units of time,
+    amount and volume; `set` then takes any number of the model, and `temperature` is of no use.
+
     Args:
-        graph: with reactions whose rate constants are named.
+        graph: with reactions whose rate constants are named, or with equations.
         times: s, ascending, not before 0; the start is at 0. Not for steady states.
 
     Other args:
@@ -142,6 +145,12 @@ def simulate(
             "`rtol`, `atol` (µM) must be positive and `temperature` between 200 and 400 K; got"
             f" {rtol:g}, {atol:g}, {temperature:g}."
         )
+    if graph.equations is not None:
+        if doses or clamps:
+            raise DataError("an imported model has its own events and takes no `doses` or `clamps`; leave them out.")
+        values = {**(set or {}), **(initial or {})}
+        steady = regime == "steady_state"
+        return _imported(graph.equations, requested, values, steady, (rtol, atol, max_steps))
     kinetics = Kinetics.from_graph(graph)
     _check_doses("dose", kinetics.species, doses)
     _check_doses("clamp", kinetics.inputs, clamps)
@@ -159,7 +168,51 @@ def simulate(
         x, status = _integrate(kinetics, x0, p, requested, switches, (rtol, atol, max_steps))
         eigenvalue = None
     ended = [Status(int(number)) for number in status]
-    return Trajectory(requested, kinetics.species, x, settings.contexts, ended, eigenvalue, kinetics, p)
+    at = torch.where(requested.isfinite(), requested, 0.0)
+    return Trajectory(
+        requested,
+        kinetics.species,
+        x,
+        settings.contexts,
+        ended,
+        eigenvalue,
+        kinetics.names,
+        lambda: kinetics.fluxes(at, x, p[:, None]),
+    )
+
+
+def _imported(
+    equations: Equations,
+    times: Tensor,
+    values: Mapping[str, Values],
+    steady: bool,
+    options: tuple[float, float, int],
+) -> Trajectory:
+    """Simulate an imported model by its own equations."""
+    rtol, atol, max_steps = options
+    numbers = {name: _several(name, value) for name, value in values.items()}
+    course = imported_course(
+        equations, times.numpy(), numbers, rtol=rtol, atol=atol, max_steps=max_steps
+    )
+    x, names = torch.from_numpy(course.x), list(equations.processes)
+    return Trajectory(
+        times,
+        list(equations.species),
+        x,
+        course.contexts,
+        course.status,
+        torch.full((len(x),), torch.nan, dtype=torch.float64) if steady else None,
+        names,
+        lambda: torch.from_numpy(course.quantities(names)),
+    )
+
+
+def _several(name: str, value: Values) -> list[float]:
+    """One number or several."""
+    numbers = np.asarray(value, dtype=np.float64).reshape(-1)
+    if not len(numbers) or not np.isfinite(numbers).all():
+        raise DataError(f"`{name}` must be a finite number, or several for a scan; got {value!r}.")
+    return numbers.tolist()
 
 
 def _times(times: Values | None, regime: str, doses: Sequence[object]) -> Tensor:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from multiscale.errors import DataError
 from multiscale.report.drawing import panels, plain, require
 
-__all__ = ["MOST", "courses", "timed"]
+__all__ = ["MOST", "courses", "fits", "timed"]
 
 MOST = 6
 """Targets that are drawn: those with the most measurements."""
@@ -66,3 +66,36 @@ def _draw(ax: Axes, part: pd.DataFrame, number: int, context: str) -> None:
     limits = part["censoring"] != 0 if "censoring" in part.columns else pd.Series(False, part.index)
     for rows, marker in ((part[~limits], "o"), (part[limits], "v")):
         ax.plot(rows["time"], rows["measured"], marker, color=colour, markersize=3.2, linestyle="none")
+
+
+def fits(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Measurements of a PEtab problem over time (dots) with what the model says (lines), by observable.
+
+    Args:
+        table: columns `observableId`, `time`, `measurement`, `simulation`; conditions are told apart by the
+            columns of PEtab 1 (`simulationConditionId`, `preequilibrationConditionId`) or 2 (`experimentId`).
+        ax: axes to draw on; new ones if None.
+
+    Raises:
+        DataError: a column is missing, or the table is empty.
+    """
+    require(table, ["observableId", "time", "measurement", "simulation"])
+    if table.empty:
+        raise DataError("`table` has no rows; there is nothing to draw.")
+    names = ("experimentId", "preequilibrationConditionId", "simulationConditionId")
+    keys = [name for name in names if name in table.columns]
+    labels = table[keys].astype(str).agg(" ".join, axis=1) if keys else pd.Series("", table.index)
+    conditions = list(dict.fromkeys(labels))[:_CONTEXTS]
+    observables = table["observableId"].value_counts(sort=True).index[: 2 * MOST].tolist()
+    ax, places = panels(ax, len(observables), (2.6, 2.3), most=4)
+    cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    for place, observable in zip(places, observables, strict=True):
+        for number, condition in enumerate(conditions):
+            rows = (table["observableId"] == observable) & (labels == condition)
+            part, colour = table[rows].sort_values("time", kind="stable"), cycle[number % len(cycle)]
+            place.plot(part["time"], part["simulation"], color=colour, linewidth=1.2)
+            place.plot(part["time"], part["measurement"], "o", color=colour, markersize=3)
+        place.set_title(plain([observable], longest=28)[0], fontsize=8, loc="left")
+        place.tick_params(labelsize=7)
+        place.set_xlabel("time", fontsize=7)
+    return ax

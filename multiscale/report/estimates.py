@@ -13,7 +13,7 @@ from scipy.stats import chi2, norm
 from multiscale.errors import DataError, nearest
 from multiscale.report.drawing import AMBER, BLUE, GREY, bare, new_axes, plain, require
 
-__all__ = ["RISE", "energies", "profile", "waterfall"]
+__all__ = ["RISE", "energies", "parameters", "profile", "waterfall"]
 
 RISE = float(chi2.ppf(0.90, 1) / 2)
 """Rise of −ln posterior at the ends of a 90 % interval of one parameter, 1.3528 (Wilks' theorem)."""
@@ -60,6 +60,39 @@ def _draw_energies(ax: Axes, table: pd.DataFrame, g: np.ndarray, rows: np.ndarra
     ax.plot(g[known], rows[known], markerfacecolor=BLUE, label="with a measured affinity", **style)
     if not known.all():
         ax.plot(g[~known], rows[~known], markerfacecolor="none", label="no measured affinity", **style)
+
+
+def parameters(starts: pd.DataFrame, bounds: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Where every start ended in every parameter, the best ones dark: a spread says what is not determined.
+
+    Args:
+        starts: column `loss` (negative log posterior) and one column per parameter, in its own scale.
+        bounds: index: those parameters; columns `lower` and `upper`.
+        ax: axes to draw on; new ones if None.
+
+    Raises:
+        DataError: a column is missing, or no loss is finite.
+    """
+    require(starts, ["loss", *map(str, bounds.index)])
+    require(bounds, ["lower", "upper"])
+    finite = starts[np.isfinite(starts["loss"].astype(float))].sort_values("loss", ascending=False)
+    if finite.empty:
+        raise DataError("`starts` has no finite `loss`; no start ended well.")
+    ax = new_axes(ax, (5.4, 1.1 + 0.19 * len(bounds)))
+    rows = np.arange(len(bounds))
+    ax.hlines(rows, bounds["lower"], bounds["upper"], color=GREY, alpha=0.3, linewidth=5)
+    rise = finite["loss"].to_numpy(float) - float(finite["loss"].min())
+    for values, above in zip(finite[list(bounds.index)].to_numpy(float), rise, strict=True):
+        alike = above <= RISE
+        ax.plot(values, rows, "-o" if alike else "-", color=BLUE if alike else GREY, markersize=3,
+                linewidth=0.9, alpha=0.9 if alike else 0.25)  # fmt: skip
+    ax.set_yticks(rows, plain(bounds.index), fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xlabel("value on the scale of estimation; grey: bounds")
+    ax.set_title(
+        f"{int((rise <= RISE).sum())} of {len(starts)} starts as good as the best", fontsize=9, loc="left"
+    )
+    return bare(ax)
 
 
 def profile(table: pd.DataFrame, parameter: str | None = None, ax: Axes | None = None) -> Axes:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from multiscale.report.courses import courses
-from multiscale.report.estimates import energies, profile, waterfall
+from multiscale.report.courses import courses, fits
+from multiscale.report.estimates import energies, parameters, profile, waterfall
 from multiscale.report.judgement import calibration, controls
 from multiscale.report.network import network
 from multiscale.report.trajectories import trajectory
 
-__all__ = ["calibration", "controls", "courses", "energies", "network", "profile", "trajectory", "waterfall"]
+__all__ = [
+    "calibration",
+    "controls",
+    "courses",
+    "energies",
+    "fits",
+    "network",
+    "parameters",
+    "profile",
+    "trajectory",
+    "waterfall",
+]

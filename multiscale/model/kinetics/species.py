@@ -60,6 +60,12 @@ def unmixable(
 def refuse_incomplete(graph: Graph, reactions: list[Reaction]) -> None:
     """Raise for everything that `check` allows in a network but a simulation cannot do without."""
     pairs = set(pair_complexes(graph))
+    if graph.equations is not None:
+        raise GraphError(
+            "is an imported model with equations of its own (rules, events, formulas), which rate laws and"
+            " energies do not hold; use `simulate`, or fit it as a PEtab problem.",
+            graph.name,
+        )
     problems = [] if reactions else ["nodes.tsv: the graph has no reactions; add some."]
     for reaction in reactions:
         if reaction.law == "mass_action" and not reaction.fast and "k_f" not in reaction.constants:

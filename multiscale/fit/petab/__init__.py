@@ -1,0 +1,1 @@
+"""PEtab problems as functions of their unknown parameters: likelihood, gradient, Fisher information."""

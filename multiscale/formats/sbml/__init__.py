@@ -1,0 +1,1 @@
+"""SBML: models of other programs read, and models written for them."""
