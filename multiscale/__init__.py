@@ -20,6 +20,10 @@ _HOMES = {
     "Interventions": "multiscale.data",
     "Model": "multiscale.model",
     "MultiscaleError": "multiscale.errors",
+    "PetabFit": "multiscale.fit.petab",
+    "PetabObjective": "multiscale.fit.petab",
+    "PetabProblem": "multiscale.formats.petab",
+    "PetabSettings": "multiscale.fit.petab",
     "Priors": "multiscale.model",
     "Problem": "multiscale.model",
     "Result": "multiscale.fit",
@@ -29,22 +33,28 @@ _HOMES = {
     "add_gene_sets": "multiscale.graph",
     "equilibrium": "multiscale.solver",
     "fit": "multiscale.fit",
+    "fit_petab": "multiscale.fit.petab",
     "from_anndata": "multiscale.data",
     "from_hetero": "multiscale.graph",
     "from_networkx": "multiscale.graph",
     "graph_from_edges": "multiscale.graph",
     "graph_from_ligand_receptor": "multiscale.graph",
+    "petab_from_graph": "multiscale.formats.petab",
     "read_cellphonedb": "multiscale.graph",
     "read_edges": "multiscale.graph",
     "read_gmt": "multiscale.graph",
     "read_graph": "multiscale.graph",
     "read_interventions": "multiscale.data",
     "read_measurements": "multiscale.data",
+    "read_petab": "multiscale.formats.petab",
+    "read_sbml": "multiscale.formats.sbml",
     "rewire": "multiscale.graph",
     "simulate": "multiscale.model.simulate",
     "steady_state": "multiscale.solver",
     "time_course": "multiscale.solver",
     "write_graph": "multiscale.graph",
+    "write_petab": "multiscale.formats.petab",
+    "write_sbml": "multiscale.formats.sbml",
 }
 _MODULES = {"assays": "multiscale.assays", "pl": "multiscale.report.plots", "units": "multiscale.units"}
 
@@ -58,6 +68,10 @@ __all__ = [
     "Interventions",
     "Model",
     "MultiscaleError",
+    "PetabFit",
+    "PetabObjective",
+    "PetabProblem",
+    "PetabSettings",
     "Priors",
     "Problem",
     "Result",
@@ -69,11 +83,13 @@ __all__ = [
     "assays",
     "equilibrium",
     "fit",
+    "fit_petab",
     "from_anndata",
     "from_hetero",
     "from_networkx",
     "graph_from_edges",
     "graph_from_ligand_receptor",
+    "petab_from_graph",
     "pl",
     "read_cellphonedb",
     "read_edges",
@@ -81,12 +97,16 @@ __all__ = [
     "read_graph",
     "read_interventions",
     "read_measurements",
+    "read_petab",
+    "read_sbml",
     "rewire",
     "simulate",
     "steady_state",
     "time_course",
     "units",
     "write_graph",
+    "write_petab",
+    "write_sbml",
 ]
 
 if TYPE_CHECKING:
@@ -104,6 +124,9 @@ if TYPE_CHECKING:
     from multiscale.encoders.graph import GraphEncoder
     from multiscale.errors import MultiscaleError
     from multiscale.fit import Result, fit
+    from multiscale.fit.petab import PetabFit, PetabObjective, PetabSettings, fit_petab
+    from multiscale.formats.petab import PetabProblem, petab_from_graph, read_petab, write_petab
+    from multiscale.formats.sbml import read_sbml, write_sbml
     from multiscale.graph import (
         Graph,
         add_gene_sets,

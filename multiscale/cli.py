@@ -30,7 +30,7 @@ data_app = typer.Typer(no_args_is_help=True, help="List and verify data sets tha
 app.add_typer(graph_app, name="graph")
 app.add_typer(data_app, name="data")
 
-EXPORTS = "graphml, cx2, sif, tsv (parameters), cyjs, safetensors (HeteroData), h5ad, h5mu"
+EXPORTS = "graphml, cx2, sif, sbml, xml (SBML), tsv (parameters), cyjs, safetensors (HeteroData), h5ad, h5mu"
 DEMO = "pbmc_complexes/config.toml"
 
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
@@ -200,7 +200,7 @@ def _interrupted(out: Path) -> str:
 
 @app.command()
 def simulate(
-    graph: Annotated[str, typer.Argument(help="Network with rate constants: a name or a folder.")],
+    graph: Annotated[str, typer.Argument(help="Network with rates: a name, a folder, or SBML (.xml).")],
     out: Annotated[Path, typer.Option("--out", help="Table to write (.csv or .tsv).")],
     times: Annotated[
         str, typer.Option("--times", help="Seconds: start:stop:count, log:start:stop:count, or 0,1,5.")
@@ -276,8 +276,13 @@ def petab(
     profiles: Annotated[
         bool, typer.Option("--profiles/--no-profiles", help="With --fit: profile intervals.")
     ] = True,
-    rtol: Annotated[float, typer.Option("--rtol", help="Relative tolerance.")] = 1e-8,
-    atol: Annotated[float, typer.Option("--atol", help="Absolute tolerance, units of the model.")] = 1e-10,
+    rtol: Annotated[
+        float | None, typer.Option("--rtol", help="Relative tolerance (default: 1e-10; 1e-8 in fits).")
+    ] = None,
+    atol: Annotated[
+        float | None,
+        typer.Option("--atol", help="Absolute tolerance, units of the model (default: a hundredth of that)."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -286,9 +291,10 @@ def petab(
     from multiscale.runs import petab as petab_runs
 
     _listen(logging.WARNING)
+    solver = {name: value for name, value in (("rtol", rtol), ("atol", atol)) if value is not None}
     if not fit:
         found = petab_runs.evaluate_petab(
-            problem, gradient=gradient, simulate=table, rtol=rtol, atol=atol, overwrite=overwrite
+            problem, gradient=gradient, simulate=table, overwrite=overwrite, **solver
         )
         typer.echo(to_json(found) if as_json else "\n".join(petab_runs.lines(found)))
         return
@@ -307,7 +313,7 @@ def petab(
             seed,
             sampling,
             profiles=profiles,
-            tolerances=(rtol, atol),
+            solver=solver,
             overwrite=overwrite,
         )
     except KeyboardInterrupt:
@@ -376,10 +382,10 @@ def show_schema(
 @graph_app.command("check")
 def check_graph(name: str, as_json: Json = False) -> None:
     """Read a network and list every problem found."""
-    from multiscale.graph import read_graph
+    from multiscale.formats import load
 
     try:
-        content = {"problems": [], **read_graph(name).counts()}
+        content = {"problems": [], **load(name).counts()}
     except GraphError as error:
         content = {"problems": error.problems}
         if not as_json:
@@ -393,24 +399,24 @@ def check_graph(name: str, as_json: Json = False) -> None:
 @graph_app.command("show")
 def show_graph(name: str, as_json: Json = False) -> None:
     """Print what a network holds: nodes, relations, parameters, compartments."""
-    from multiscale.graph import describe, read_graph
+    from multiscale.formats import load
+    from multiscale.graph import describe
 
-    graph = read_graph(name)
+    graph = load(name)
     typer.echo(json.dumps(graph.counts(), indent=2) if as_json else describe(graph))
 
 
 @graph_app.command("convert")
 def convert_graph(
-    name: Annotated[str, typer.Argument(help="Network: a name, a folder, or an edge table (.tsv, .csv).")],
+    name: Annotated[str, typer.Argument(help="A name, a folder, an edge table (.tsv, .csv), SBML (.xml).")],
     out: Annotated[Path, typer.Argument(help="Folder, or a file whose suffix says the format.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert a network: folder of tables, edge table, GraphML, CX2, SIF."""
+    """Convert a network: folder of tables, edge table, SBML, GraphML, CX2, SIF."""
     from multiscale import formats
-    from multiscale.graph import read_edges, read_graph, write_graph
+    from multiscale.graph import write_graph
 
-    is_table = any(Path(name).name.endswith(suffix) for suffix in (".tsv", ".csv", ".tsv.gz", ".csv.gz"))
-    graph = read_edges(name) if is_table else read_graph(name)
+    graph = formats.load(name)
     if not out.suffix:
         write_graph(graph, out, overwrite=overwrite)
         return

@@ -21,8 +21,14 @@ from multiscale.solver import equilibrium
 from multiscale.units import delta_g_from_Kd
 
 T = 310.15
-TIMES = [0.0, 0.3, 2.0, 20.0]
-VALUES = {"k_1": (2.0, "1/s"), "K_1": (500.0, "nM"), "K_2": (0.25, "uM"), "K_i": (4.0, "uM"), "q_1": (5.0, "1")}
+TIMES = [0.0, 0.3, 2.0]
+VALUES = {
+    "k_1": (2.0, "1/s"),
+    "K_1": (500.0, "nM"),
+    "K_2": (0.25, "uM"),
+    "K_i": (4.0, "uM"),
+    "q_1": (5.0, "1"),
+}
 STARTS = {"S": {"initial": "0.8"}, "E": {"initial": "0.1"}, "I": {"initial": "6"}, "X": {"initial": "3"}}
 ENZYME, BOTH = {"E": "catalyst"}, {"E": "catalyst", "I": "inhibitor"}
 
@@ -78,16 +84,16 @@ GRAPHS = {
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_law_runs_the_same_as_formula(name: str):
     graph = GRAPHS[name]()
-    wanted = simulate(graph, TIMES, rtol=1e-9, atol=1e-13).frame().set_index("time")
-    found = simulate_equations(graph_equations(graph), TIMES, rtol=1e-9, atol=1e-13).set_index("time")
+    wanted = simulate(graph, TIMES, rtol=1e-8, atol=1e-12).frame().set_index("time")
+    found = simulate_equations(graph_equations(graph), TIMES, rtol=1e-8, atol=1e-12).set_index("time")
     assert wanted.iloc[-1].to_numpy() != pytest.approx(wanted.iloc[0].to_numpy(), rel=1e-3)
     np.testing.assert_allclose(found[wanted.columns], wanted, rtol=1e-6, atol=1e-12)
 
 
 def test_the_cascade_runs_the_same_as_formulas():
-    graph, times = read_graph("mapk_cascade"), [0.0, 1.0, 10.0, 100.0]
-    wanted = simulate(graph, times, rtol=1e-9, atol=1e-13).frame()
-    found = simulate_equations(graph_equations(graph), times, rtol=1e-9, atol=1e-13)
+    graph, times = read_graph("mapk_cascade"), [0.0, 1.0, 10.0]
+    wanted = simulate(graph, times, rtol=1e-8, atol=1e-12).frame()
+    found = simulate_equations(graph_equations(graph), times, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(found[wanted.columns], wanted, rtol=1e-6, atol=1e-12)
 
 
@@ -95,7 +101,7 @@ def test_values_and_starts_take_the_place_of_nominal_ones():
     graph = GRAPHS["mass action"]()
     equations = graph_equations(graph, {"x_A": 700.0}, initial={"C": 0.2})
     start = simulate_equations(equations, [0.0])
-    assert start.loc[0, ["A", "C"]].tolist() == pytest.approx([0.7, 0.2])
+    assert start[["A", "C"]].iloc[0].tolist() == pytest.approx([0.7, 0.2])
     with pytest.raises(DataError, match="no parameter `x_B`; did you mean `x_A`"):
         graph_equations(graph, {"x_B": 1.0})
 
@@ -126,7 +132,7 @@ def fast_binding() -> Graph:
 
 def test_a_reaction_at_rapid_equilibrium_needs_a_stated_rate_and_nears_it_when_that_is_large():
     graph = fast_binding()
-    with pytest.raises(GraphError, match="reaction `bind` is `fast`.*give `k_on`"):
+    with pytest.raises(GraphError, match=r"reaction `bind` is `fast`(.|\n)*give `k_on`"):
         graph_equations(graph)
     wanted = simulate(graph, [20.0, 100.0], rtol=1e-9, atol=1e-13).frame()
     errors = []
@@ -139,7 +145,8 @@ def test_a_reaction_at_rapid_equilibrium_needs_a_stated_rate_and_nears_it_when_t
 def settled(graph: Graph, totals: dict[str, float]) -> dict[str, float]:
     """Concentrations at rest of the binding that the equations of a graph state."""
     equations = graph_equations(graph, initial=totals)
-    return simulate_equations(equations, [math.inf], rtol=1e-9, atol=1e-16).iloc[0].to_dict()
+    table = simulate_equations(equations, [math.inf], rtol=1e-9, atol=1e-16)
+    return {str(name): float(table[name].iloc[0]) for name in table}
 
 
 def balanced(graph: Graph, totals: dict[str, float]) -> dict[str, float]:
@@ -161,7 +168,10 @@ def balanced(graph: Graph, totals: dict[str, float]) -> dict[str, float]:
 def test_binding_without_reactions_settles_at_the_equilibrium():
     graph = network(
         {},
-        values={n: (delta_g_from_Kd(Kd, T), "kcal/mol") for n, Kd in {"g_AB": 0.5, "g_ABB": 0.01, "g_AA": 2.0}.items()},
+        values={
+            n: (delta_g_from_Kd(Kd, T), "kcal/mol")
+            for n, Kd in {"g_AB": 0.5, "g_ABB": 0.01, "g_AA": 2.0}.items()
+        },
         complexes={"AB": ("A + B", "g_AB"), "ABB": ("A + 2 B", "g_ABB"), "AA": ("2 A", "g_AA")},
         species={"AB": {"compartment": "spot", "statistical_factor": 2.0}},
         compartments={"spot": {"geometry": "volume", "volume_fraction": 0.1}},
@@ -180,13 +190,15 @@ def test_a_complex_is_made_of_two_species_where_two_are_all_of_it():
     }
     assert made["binding of LCK:CD8A:CD8B"] == {"LCK:CD8A": 1.0, "CD8B": 1.0}
     assert made["binding of CD74(3)"] == {"CD74": 3.0}
-    assert equations.parameters["k_on"].value == K_ON
+    assert equations.parameters["placeholder_k_on"].value == K_ON
     assert not any(name in made for name in ("binding of CD40L:CD40", "binding of CD4:HLA-DR"))
 
 
 def test_the_complexes_of_blood_cells_settle_at_their_equilibrium():
     graph = read_graph("pbmc_surface")
-    totals = {name: 0.05 for name in ("CD3E", "CD3D", "CD3G", "LCK", "CD4", "CD8A", "CD8B", "HLA-DRA", "HLA-DRB1")}
+    totals = {
+        name: 0.05 for name in ("CD3E", "CD3D", "CD3G", "LCK", "CD4", "CD8A", "CD8B", "HLA-DRA", "HLA-DRB1")
+    }
     found, wanted = settled(graph, totals), balanced(graph, totals)
     inside = [name for name, value in wanted.items() if value > 1e-9 and name in found]
     assert len(inside) > 10

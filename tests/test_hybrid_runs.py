@@ -121,8 +121,8 @@ def test_resets_of_a_period_read_what_was_before_all_of_them():
     flat = model({"a": 1.0, "b": 2.0, "k": 3.0}, {"a": "1", "b": "0"})
     swap = (setting(flat, "a", "b + k"), setting(flat, "b", "a"))
     found = only(flat, period(flat, 0.0, [1.0]), period(flat, 1.0, [1.0], swap, k=30.0))
-    assert found.x[0].tolist() == [[2.0, 2.0]] and found.x[1].tolist() == [[5.0, 2.0]]
-    assert slopes(flat, found.S[1][0], "a") == {"a": 0.0, "b": 1.0, "k": 1.0}
+    assert found.x[0][0] == pytest.approx([2.0, 2.0]) and found.x[1][0] == pytest.approx([5.0, 2.0])
+    assert slopes(flat, found.S[1][0], "a") == pytest.approx({"a": 0.0, "b": 1.0, "k": 1.0})
 
 
 def test_an_event_at_the_start_of_a_period_acts_after_the_resets():
@@ -139,7 +139,7 @@ def test_events_act_before_the_steady_state_and_not_again_after_it():
         {"q": 10.0, "p": 0.0, "v": 1.0}, rates, event("jump", "p >= 500", p="p + 1000"), starts={"p": "q"}
     )
     found = only(flat, period(flat, -INF, [INF]), period(flat, 0.0, [0.0, 100.0, INF]))
-    assert [part[:, 0].tolist() for part in found.x] == [[1500.0], [1500.0] * 3]
+    assert np.concatenate(found.x)[:, 0] == pytest.approx([1500.0] * 4)
 
 
 def test_an_input_that_is_switched_off_later_is_waited_for():
@@ -159,7 +159,7 @@ def test_steady_states_keep_what_is_conserved_however_slow_the_last_step(slow: f
     for state, value in zip("abc", by_u, strict=True):
         slope = slopes(flat, found.S[0][0], state)
         assert slope["u"] == pytest.approx(value, rel=1e-7)
-        assert slope["a"] == slope["b"] == pytest.approx(slope["c"], rel=1e-7)
+        assert [slope["a"], slope["b"]] == pytest.approx([slope["c"]] * 2, rel=1e-7)
         assert abs(slope["s"]) < 1e-7 / slow
 
 

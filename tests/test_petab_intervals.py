@@ -20,10 +20,9 @@ def quadratic(x: np.ndarray) -> Evaluation:
 
 def test_profiles_of_a_quadratic_are_its_marginal_intervals():
     _, low, high = profile_intervals(quadratic, np.array([1.0, -2.0]), 0.0, H, *WIDE)
-    reach = np.sqrt(2 * RISE * np.diag(np.linalg.inv(H)))
-    assert np.allclose(low, [1.0, -2.0] - reach, rtol=0.01) and np.allclose(
-        high, [1.0, -2.0] + reach, rtol=0.01
-    )
+    best, reach = np.array([1.0, -2.0]), np.sqrt(2 * RISE * np.diag(np.linalg.inv(H)))
+    assert np.allclose(low, best - reach, rtol=0.01)
+    assert np.allclose(high, best + reach, rtol=0.01)
 
 
 def test_fisher_standard_deviations_are_those_of_the_inverse():

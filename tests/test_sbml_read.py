@@ -263,6 +263,13 @@ def test_submodels_outside_the_folder_are_refused(tmp_path: Path, source: str) -
     assert "must be a file in the folder of the model" in refused(folder / "model.xml")
 
 
+def test_submodels_whose_file_is_missing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_text(inner("part.xml"))
+    assert "line 3: `source` of external model definition `E` must be a file" in refused(
+        tmp_path / "model.xml"
+    )
+
+
 def test_submodels_that_multiply_without_end_are_refused() -> None:
     definitions = "".join(
         f'<comp:modelDefinition id="M{i}"><comp:listOfSubmodels>'

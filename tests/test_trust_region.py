@@ -42,7 +42,10 @@ def test_minima_on_bounds_are_those_of_scipy(bounds: tuple[float, float]):
     start = (lower + upper) / 2
     found = minimise(squares(decay, decay_slope), start[None], lower, upper)
     peer = least_squares(
-        lambda x: decay(x[None])[0], start, lambda x: decay_slope(x[None])[0], (lower, upper)
+        lambda x: decay(x[None])[0],
+        start,
+        lambda x: decay_slope(x[None])[0],  # type: ignore[arg-type]  (SciPy's own annotations know `str` only)
+        (lower, upper),
     )
     assert found.at.value[0] <= peer.cost * (1 + 1e-6) + 1e-10
     assert ((found.x >= lower) & (found.x <= upper)).all()

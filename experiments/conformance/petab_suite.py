@@ -2,9 +2,9 @@
 
 Usage: python experiments/conformance/petab_suite.py DIR [--json] [--out DIR] [--cases 0001 0002]
 
-DIR is a folder with cases, `.../v1.0.0/sbml` or `.../v2.0.0/sbml`, or one above such folders. A case passes if llh,
-χ² and every simulation agree with its solution file to the tolerances stated there. It is refused if the reader or
-the solver says what it cannot do; anything else is wrong.
+DIR is a folder with cases, `.../v1.0.0/sbml` or `.../v2.0.0/sbml`, or one above such folders. A case passes
+if llh, χ² and every simulation agree with its solution file to the tolerances stated there. It is refused if
+the reader or the solver says what it cannot do; anything else is wrong.
 """
 
 from __future__ import annotations
@@ -92,7 +92,11 @@ def evaluate(home: Path, out: Path | None) -> tuple[dict[str, float], str]:
     }
     if out is not None:
         write(out, table, values.llh[0], values.chi2[0])
-    wrong = [f"{name} differs by {error:.3g}" for name, error in errors.items() if not error <= solution[f"tol_{name}"]]
+    wrong = [
+        f"{name} differs by {error:.3g}"
+        for name, error in errors.items()
+        if not error <= solution[f"tol_{name}"]
+    ]
     return errors, "; ".join(wrong)
 
 
@@ -124,7 +128,9 @@ def show(verdicts: list[Verdict]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true", help="print machine-readable results")
     parser.add_argument("--out", type=Path, help="folder for simulations and likelihoods")

@@ -1,8 +1,8 @@
 """The observables of a PEtab problem as libRoadRunner gives them, at tight tolerances.
 
-For every phase of every experiment a copy of the SBML file gets the numbers of the phase as starting values; the
-formulas of the observables are evaluated on the states that come back. Before a phase that follows −inf the model
-runs until its states have stopped changing.
+For every phase of every experiment a copy of the SBML file gets the numbers of the phase as starting values;
+the formulas of the observables are evaluated on the states that come back. Before a phase that follows −inf
+the model runs until its states have stopped changing.
 """
 
 from __future__ import annotations
@@ -118,7 +118,11 @@ def selection(problem: PetabProblem, names: Sequence[str]) -> list[str]:
 
 
 def course(
-    problem: PetabProblem, runner: roadrunner.RoadRunner, names: Sequence[str], start: float, times: Sequence[float]
+    problem: PetabProblem,
+    runner: roadrunner.RoadRunner,
+    names: Sequence[str],
+    start: float,
+    times: Sequence[float],
 ) -> dict[float, Numbers]:
     """States at times."""
     runner.timeCourseSelections = selection(problem, names)

@@ -32,7 +32,7 @@ from multiscale.formats.sbml.read import read_equations
 from multiscale.model.imported import simulate_equations
 
 RTOL = 1e-9
-SECONDS = 120.0  # of one case, after which it counts as refused
+SECONDS = 600.0  # of one case, after which it counts as refused
 PASSED, WRONG, REFUSED = "passed", "wrong", "refused"
 
 
@@ -84,11 +84,12 @@ def read_settings(path: Path) -> Settings:
 
 
 def read_results(path: Path) -> pd.DataFrame:
-    """Table of numbers; the first column is the time."""
+    """Table of numbers; the first column, the time, is the index: a variable may be called so too."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
     header = [cell.strip() for cell in rows[0]]
-    return pd.DataFrame([[float(cell) for cell in row[: len(header)]] for row in rows[1:]], columns=header)
+    values = np.array([[float(cell) for cell in row[: len(header)]] for row in rows[1:]])
+    return pd.DataFrame(values[:, 1:], index=pd.Index(values[:, 0], name=header[0]), columns=header[1:])
 
 
 def read_tags(path: Path) -> tuple[tuple[str, ...], str]:
@@ -99,14 +100,14 @@ def read_tags(path: Path) -> tuple[tuple[str, ...], str]:
 
 
 def simulate_case(folder: Path, settings: Settings) -> pd.DataFrame:
-    """Simulate the model of a case at its times; a column per variable."""
+    """Simulate the model of a case; a row per time, a column per variable."""
     equations = read_equations(folder / "model.xml")
     sizes = [c.size for c in equations.compartments.values() if c.size]
     atol = 1e-6 * min(settings.absolute, 1e-3) * min(1.0, *sizes, 1.0)  # states are amounts, so by size
     table = simulate_equations(equations, settings.times, settings.kinds, rtol=RTOL, atol=atol)
     if not table.attrs["status"].solved:
         raise Refusal(f"{table.attrs['status'].text}: {table.attrs['message']}")
-    return table
+    return table.iloc[:, 1:].set_index(settings.times)
 
 
 def differences(ours: pd.DataFrame, theirs: pd.DataFrame, settings: Settings) -> str:
@@ -114,7 +115,7 @@ def differences(ours: pd.DataFrame, theirs: pd.DataFrame, settings: Settings) ->
     if len(ours) != len(theirs):
         return f"has {len(theirs)} rows, we have {len(ours)}"
     worst, text = 1.0, ""
-    for name in theirs.columns[1:]:
+    for name in theirs.columns:
         if name not in ours:
             return f"`{name}` is no variable of the settings"
         a, b = ours[name].to_numpy(), theirs[name].to_numpy()
@@ -125,7 +126,7 @@ def differences(ours: pd.DataFrame, theirs: pd.DataFrame, settings: Settings) ->
         row = int(np.argmax(excess))
         if excess[row] > worst:
             worst = float(excess[row])
-            text = f"`{name}` at {theirs.iloc[row, 0]:g}: {a[row]:.9g} in place of {b[row]:.9g}"
+            text = f"`{name}` at {theirs.index[row]:g}: {a[row]:.9g} in place of {b[row]:.9g}"
     return text
 
 
@@ -152,10 +153,9 @@ def judge(folder: Path, out: Path | None) -> Verdict:
 
 def write(ours: pd.DataFrame, theirs: pd.DataFrame, path: Path) -> None:
     """Write what was simulated, in the columns of the case's results."""
-    columns = [name for name in theirs.columns[1:] if name in ours]
-    table = ours[["time", *columns]].rename(columns={"time": theirs.columns[0]})
+    table = ours[[name for name in theirs.columns if name in ours]].rename_axis(str(theirs.index.name))
     path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False, float_format="%.17g", na_rep="NaN")
+    table.to_csv(path, float_format="%.17g", na_rep="NaN")
 
 
 def folders_of(archive: ZipFile) -> dict[str, list[str]]:

@@ -158,11 +158,12 @@ def _system(
 ) -> HybridSystem:
     """Compile all programs of a system."""
     names = [*roles.parameters]
+    place = {name: position for position, name in enumerate(names)}
     return HybridSystem(
         states=tuple(states),
         parameters=tuple(names),
         values=np.array([*roles.parameters.values()], dtype=np.float64),
-        active=np.array([names.index(name) for name in active], dtype=np.int64),
+        active=np.array([place[name] for name in active], dtype=np.int64),
         start=layout.sparse(starts, (starts, layout.p)),
         rate=layout.sparse(rates),
         jacobian=layout.sparse([*rates, *by_time(rates)], (rates, layout.x)),

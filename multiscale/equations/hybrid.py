@@ -1,8 +1,8 @@
-"""A model flattened to what a solver needs: states, constants, truth values that switch, events, and programs.
+"""A model flattened to what a solver needs: states, constants, truth values that switch, events, programs.
 
-All programs but `second` read the inputs [t, x, p, m]: time, states, parameters, and one truth value per condition;
-`second` reads [t, x, p, m, w, u] with a number w and a direction u of states. Between two switches the
-truth values are constant, so that the right-hand side is smooth there.
+All programs but `second` read the inputs [t, x, p, m]: time, states, parameters, one truth value per
+condition; `second` reads [t, x, p, m, w, u] with a number w and a direction u of states. Between two switches
+the truth values are constant, so that the right-hand side is smooth there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from multiscale.equations.program import Program
 
-__all__ = ["ABOVE", "ABOVE_OR_AT", "EQUAL", "HybridEvent", "HybridSystem", "Sparse", "UNEQUAL"]
+__all__ = ["ABOVE", "ABOVE_OR_AT", "EQUAL", "UNEQUAL", "HybridEvent", "HybridSystem", "Sparse"]
 
 ABOVE, ABOVE_OR_AT, EQUAL, UNEQUAL = range(4)
 """When a condition on g is true: g > 0, g >= 0, g == 0, g != 0."""
@@ -26,7 +26,8 @@ class Sparse:
     Args:
         program: outputs: first `values` numbers, then the entries of each pattern in turn.
         values: how many outputs come before the matrices.
-        patterns: rows and columns of every matrix, each of shape (2, nonzero), int64, sorted by row and column.
+        patterns: rows and columns of every matrix, each of shape (2, nonzero), int64, sorted by row, then
+            by column.
     """
 
     program: Program
@@ -42,7 +43,8 @@ class HybridEvent:
         name: of the event.
         trigger: program with one output, the truth of the trigger.
         targets: positions of the states that it sets, shape (target,).
-        reset: values: new values of the targets, then their derivative by t (one each); patterns: by x, by active p.
+        reset: values: new values of the targets, then their derivative by t (one each); patterns: by x, by
+            active p.
         delay: values: the delay, its derivative by t; patterns: by x, by active p; None = none.
         priority: program with one output; None = undefined.
         persistent, initially_true, values_from_trigger: see `model.Event`.
@@ -69,7 +71,7 @@ class HybridSystem:
         values: nominal values of the parameters, shape (P,); NaN where the model gives none.
         active: positions of the parameters with derivatives, shape (A,); columns of all patterns `by p` count
             these.
-        start: reads t and p only (x and m are NaN). values: x(0), then ∂x(0)/∂t is not needed; patterns: by p.
+        start: reads t and p only (x and m are NaN). values: x(0); patterns: by p.
         rate: values: f (n).
         jacobian: values: f (n), ∂f/∂t (n); patterns: ∂f/∂x.
         linear: patterns: ∂f/∂x, ∂f/∂p.

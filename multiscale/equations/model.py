@@ -1,8 +1,8 @@
-"""The equations of a model as a file states them: compartments, species, parameters, reactions, rules, events.
+"""Equations of a model as a file states them: compartments, species, parameters, reactions, rules, events.
 
-Formulas are expressions over the names of these and over time. A species name stands for its concentration, or
-for its amount where `only_amount` is set; the name of a reaction for its flux in amount per time; the name of a
-stoichiometry for its value. Numbers have the units of the model.
+Formulas are expressions over the names of these and over time. A species name stands for its concentration,
+or for its amount where `only_amount` is set; the name of a reaction for its flux in amount per time; the name
+of a stoichiometry for its value. Numbers have the units of the model.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Species:
 
     Args:
         compartment: where it is.
-        start: amount or concentration at the start; None = given by a rule or an initial assignment, or not at
-            all.
+        start: amount or concentration at the start; None = given by a rule or an initial assignment, or not
+            at all.
         start_is_amount: what `start` is.
         only_amount: whether its name stands for its amount in formulas.
         boundary: whether reactions leave it as it is.
@@ -124,12 +124,13 @@ class Event:
     Args:
         name: unique.
         trigger: condition; the event fires when it changes from false to true.
-        assignments: new values by name of quantity; those of species mean concentration or amount, as their name
-            does in formulas.
+        assignments: new values by name of quantity; those of species mean concentration or amount, as their
+            name does in formulas.
         delay: time from firing to execution; None = at once.
         priority: among events that are executed at the same time the larger one is first; None = undefined.
         persistent: whether it is still executed when the condition becomes false before that.
-        initially_true: what the condition counts as before the start; with False it fires at the start if true.
+        initially_true: what the condition counts as before the start; with False it fires at the start if
+            it is true then.
         values_from_trigger: whether the new values are those of the time of firing, not of execution.
     """
 
@@ -149,7 +150,7 @@ class Equations:
 
     Args:
         compartments, species, parameters, processes: by name, in the order of the model.
-        starts: initial assignments: values at the start by formula; they come before `start`, `size`, `value`.
+        starts: initial assignments: values at the start by formula; they precede `start`, `size`, `value`.
         assignments: quantities that a formula gives at all times.
         rates: time derivative of quantities by formula; of a species that of what its name stands for.
         events: in the order of the model.

@@ -64,7 +64,9 @@ def from_document(document: Mapping[str, Any], where: str) -> Equations:
         for section, kind in _KINDS.items()
     }
     for attribute, section in _FORMULAS.items():
-        parts[attribute] = {n: _parsed(text, f"{where}: {section} `{n}`") for n, text in _of(document, section)}
+        parts[attribute] = {
+            n: _parsed(text, f"{where}: {section} `{n}`") for n, text in _of(document, section)
+        }
     return Equations(
         **parts,
         processes={n: _process(item, f"{where}: reaction `{n}`") for n, item in _of(document, "reactions")},
@@ -95,9 +97,8 @@ def _reaction(process: Process) -> Section:
 
 def _event(event: Event) -> Section:
     found = _stated(event) | {"trigger": formula(event.trigger)}
-    for name in ("delay", "priority"):
-        if name in found:
-            found[name] = formula(found[name])
+    timing = {"delay": event.delay, "priority": event.priority}
+    found |= {name: formula(e) for name, e in timing.items() if e is not None}
     return found | {"assignments": {name: formula(e) for name, e in event.assignments.items()}}
 
 
@@ -118,7 +119,9 @@ def _process(item: Mapping[str, Any], where: str) -> Process:
         for side in ("reactants", "products")
     }
     flux = _parsed(item["flux"], where) if "flux" in item else None
-    return Process(flux, **sides, modifiers=tuple(item.get("modifiers", ())), reversible=item.get("reversible", False))
+    return Process(
+        flux, **sides, modifiers=tuple(item.get("modifiers", ())), reversible=item.get("reversible", False)
+    )
 
 
 def _read_event(item: Mapping[str, Any], where: str) -> Event:

@@ -16,8 +16,8 @@ def with_values(equations: Equations, values: Mapping[str, float]) -> Equations:
 
     Args:
         equations: of a model.
-        values: by name of a parameter, of a compartment (its size), or of a species: what its name stands for,
-            its concentration, or its amount where it is `only_amount`.
+        values: by name of a parameter, of a compartment (its size), or of a species: what its name stands
+            for, its concentration, or its amount where it is `only_amount`.
 
     Raises:
         DataError: a name is unknown, or a formula gives the quantity at all times.

@@ -211,12 +211,17 @@ class Result:
     def export(self, path: str | Path) -> None:
         """Write the network with learned values; the suffix says the format (see `formats.FORMATS`).
 
-        `.tsv` is the table of all parameters, in PEtab's columns.
+        `.tsv` is the table of all parameters, in PEtab's columns. `.xml` and `.sbml` are the model as SBML,
+        with the fitted values of its parameters.
         """
-        if Path(path).suffix.lower() == ".tsv":
+        suffix = Path(path).suffix.lower()
+        if suffix == ".tsv":
             formats.tables.write_parameters(self.parameters, path)
             return
-        formats.export(self.problem.graph, Path(path), self.node_values(), self.metadata())
+        values = self.node_values()
+        if suffix in (".xml", ".sbml"):
+            values["parameter"] = self.parameters.set_index("parameterId")
+        formats.export(self.problem.graph, Path(path), values, self.metadata())
 
     def write_anndata(self, adata: Any, key_added: str = "multiscale") -> None:
         """Write concentrations, complexes and pathway activities into an AnnData, in place.

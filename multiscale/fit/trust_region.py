@@ -6,7 +6,9 @@ starts advance together, so that each iteration is one batch of evaluations.
 
 Source: Coleman and Li 1996, SIAM J. Optim. 6:418, doi 10.1137/0806023; Branch, Coleman and Li 1999, SIAM J.
 Sci. Comput. 21:1, doi 10.1137/S1064827595289108. With Fisher information as H as in Fröhlich and Sorger 2022,
-PLoS Comput. Biol. 18:e1010322, doi 10.1371/journal.pcbi.1010322.
+PLoS Comput. Biol. 18:e1010322, doi 10.1371/journal.pcbi.1010322. H lacks the curvature of the residuals; what
+gradients say of it is collected as in Dennis, Gay and Welsch 1981, and used where it foretells changes
+better.
 """
 
 from __future__ import annotations
@@ -95,6 +97,8 @@ class Search:
         radius: of the trust region in scaled space, shape (start,).
         calm: how many iterations in a row changed nothing, shape (start,).
         ended: `Ended` as integers, shape (start,).
+        rest: secant approximation of what the Hessian has beyond H, shape (start, parameter, parameter).
+        corrected: whether the next step uses H + rest, shape (start,).
         iteration: how many were made.
         trace: best value after every iteration, list of (start,).
     """
@@ -104,6 +108,8 @@ class Search:
     radius: np.ndarray
     calm: np.ndarray
     ended: np.ndarray
+    rest: np.ndarray
+    corrected: np.ndarray
     iteration: int = 0
     trace: list[np.ndarray] = field(default_factory=list)
 
@@ -116,7 +122,8 @@ def begin(evaluate: Evaluate, x: np.ndarray, lower: np.ndarray, upper: np.ndarra
     scale, _ = _scaling(x, at.gradient, lower, upper)
     length = np.linalg.norm(np.divide(x, scale, out=np.zeros_like(x), where=scale > 0), axis=1)
     radius = np.where(length > 0, length, 1.0)
-    return Search(x, at, radius, np.zeros(len(x), dtype=np.int64), ended, 0, [at.value.copy()])
+    calm, corrected = np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=bool)
+    return Search(x, at, radius, calm, ended, np.zeros_like(at.hessian), corrected, 0, [at.value.copy()])
 
 
 def iterate(
@@ -135,6 +142,7 @@ def iterate(
     radius = np.where((ratio > _GOOD) & (lengths > 0.9 * radius), _GROW * radius, radius)
     radius = np.where(np.isfinite(new.value), radius, _SHRINK * np.minimum(search.radius[running], lengths))
     search.radius[running] = radius
+    _learn(search, running, steps, change, accepted, new)
     moved = running[accepted]
     search.x[moved] += steps[accepted]
     for mine, its in zip(_parts(search.at), _parts(new), strict=True):
@@ -187,6 +195,47 @@ def minimise(
     return search
 
 
+def _learn(
+    search: Search,
+    running: np.ndarray,
+    steps: np.ndarray,
+    change: np.ndarray,
+    accepted: np.ndarray,
+    new: Evaluation,
+) -> None:
+    """Choose the model that foretold the last change better, and update the secant part of the Hessian."""
+    for row, i in enumerate(running):
+        if not np.isfinite(change[row]):
+            continue
+        s, g, A = steps[row], search.at.gradient[i], search.rest[i]
+        plain = float(g @ s + s @ search.at.hessian[i] @ s / 2)
+        other = plain + float(s @ A @ s) / 2
+        if A.any():
+            search.corrected[i] = abs(change[row] - other) < abs(change[row] - plain)
+        if accepted[row]:
+            search.rest[i] = _secant(A, s, new.gradient[row] - g, new.hessian[row])
+            search.corrected[i] |= not A.any()
+
+
+def _secant(A: np.ndarray, s: np.ndarray, y: np.ndarray, H: np.ndarray) -> np.ndarray:
+    """A such that (H + A) s = y, the change of the gradient, changed as little as possible.
+
+    Source: Dennis, Gay and Welsch 1981, ACM Trans. Math. Softw. 7:348, doi 10.1145/355958.355965.
+    """
+    along = float(y @ s)
+    if along <= 0:
+        return A
+    seen, known = y - H @ s, A @ s
+    size = abs(float(s @ known))
+    A = A * (min(1.0, abs(float(s @ seen)) / size) if size > 0 else 1.0)
+    missing = seen - A @ s
+    return (
+        A
+        + (np.outer(missing, y) + np.outer(y, missing)) / along
+        - float(missing @ s) * np.outer(y, y) / along**2
+    )
+
+
 def _parts(at: Evaluation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return at.value, at.gradient, at.hessian
 
@@ -218,7 +267,8 @@ def _steps(
 
 
 def _step(search: Search, i: int, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, float, float]:
-    x, g, H = search.x[i], search.at.gradient[i], search.at.hessian[i]
+    x, g = search.x[i], search.at.gradient[i]
+    H = search.at.hessian[i] + (search.rest[i] if search.corrected[i] else 0.0)
     free = upper > lower
     scale, slope = _scaling(x, g, lower, upper)
     scale = np.where(free, scale, 0.0)
@@ -262,7 +312,8 @@ def _candidates(
 def _reach(x: np.ndarray, s: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[float, np.ndarray]:
     """Multiple of s at which x + s leaves the bounds, and which bounds it leaves there."""
     distance = np.where(s > 0, upper - x, np.where(s < 0, lower - x, np.inf))
-    multiple = np.divide(distance, s, out=np.full_like(s, np.inf), where=s != 0)
+    with np.errstate(over="ignore"):  # a tiny step reaches no bound
+        multiple = np.divide(distance, s, out=np.full_like(s, np.inf), where=s != 0)
     reach = float(max(multiple.min(initial=np.inf), 0.0))
     return reach, multiple <= reach
 

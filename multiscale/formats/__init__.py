@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from multiscale.formats import anndata, cx2, cyjs, graphml, hetero, sif, tables, weights
     from multiscale.formats.exchange import Network
     from multiscale.formats.network import FORMATS, export
+    from multiscale.formats.reading import load
 
-_HOMES = {"FORMATS": "network", "Network": "exchange", "export": "network"}
+_HOMES = {"FORMATS": "network", "Network": "exchange", "export": "network", "load": "reading"}
 _MODULES = ("anndata", "cx2", "cyjs", "graphml", "hetero", "sif", "tables", "weights")
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "export",
     "graphml",
     "hetero",
+    "load",
     "sif",
     "tables",
     "weights",

@@ -14,6 +14,19 @@ from multiscale.graph import Graph
 
 __all__ = ["FORMATS", "export"]
 
+
+def _sbml(
+    graph: Graph,
+    path: str | Path,
+    values: Mapping[str, pd.DataFrame] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    """Write SBML; what that needs is loaded when it is asked for."""
+    from multiscale.formats.sbml.write import write
+
+    write(graph, path, values, meta)
+
+
 FORMATS: dict[str, Callable[..., None]] = {
     ".graphml": graphml.write,
     ".cx2": cx2.write,
@@ -21,6 +34,8 @@ FORMATS: dict[str, Callable[..., None]] = {
     ".safetensors": hetero.write,
     ".sif": sif.write,
     ".tsv": tables.write,
+    ".xml": _sbml,
+    ".sbml": _sbml,
 }
 """File suffix to writer: `write(graph, path, values=None, meta=None)`."""
 
@@ -35,8 +50,8 @@ def export(
 
     Args:
         graph: the graph.
-        path: file to write: .graphml, .cx2, .cyjs, .sif, .safetensors for PyTorch Geometric, or .tsv for the
-            parameters.
+        path: file to write: .graphml, .cx2, .cyjs, .sif, .safetensors for PyTorch Geometric, .tsv for the
+            parameters, or .xml or .sbml for SBML.
         values: per node type a table of learned values indexed by node name, per relation one indexed by row.
         meta: settings that travel along.
 

@@ -23,7 +23,8 @@ def equation_problems(graph: Graph) -> Iterator[str]:
     if graph.equations is None:
         return
     if graph.card.get("units") != MODEL_UNITS:
-        yield f"card.toml: a graph with equations has `units` = `{MODEL_UNITS}`; got `{graph.card.get('units', '')}`."
+        got = graph.card.get("units", "")
+        yield f"card.toml: a graph with equations has `units` = `{MODEL_UNITS}`; got `{got}`."
     found = {
         "species": (set(graph.species), set(graph.equations.species)),
         "reaction": (set(graph.nodes["reaction"].index), set(graph.equations.processes)),
@@ -66,7 +67,7 @@ def _formulas(graph: Graph, equations: Equations) -> Iterator[str]:
     for name, text in graph.nodes["reaction"]["formula"].items():
         flux = equations.processes[str(name)].flux
         if text != ("" if flux is None else formula(flux)):
-            yield f"nodes.tsv: reaction `{name}`: `formula` = `{text}` is not that of equations.toml; {_REMEDY}"
+            yield f"nodes.tsv: reaction `{name}`: `formula` = `{text}` differs from equations.toml; {_REMEDY}"
 
 
 def _starts(graph: Graph, equations: Equations) -> Iterator[str]:
@@ -74,7 +75,8 @@ def _starts(graph: Graph, equations: Equations) -> Iterator[str]:
         for name, text in graph.nodes[kind]["initial"].items():
             wanted = start_text(equations, str(name))
             if text != wanted:
-                yield f"nodes.tsv: `{name}`: `initial` = `{text}`, but `{wanted}` in equations.toml; {_REMEDY}"
+                where = f"nodes.tsv: `{name}`: `initial` = `{text}`"
+                yield f"{where}, but `{wanted}` in equations.toml; {_REMEDY}"
 
 
 def _values(graph: Graph, equations: Equations) -> Iterator[str]:

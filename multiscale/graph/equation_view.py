@@ -45,6 +45,8 @@ def totals(side: Iterable[Participant]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for participant in side:
         before, value = found.get(participant.species, 0.0), participant.stoichiometry.value
-        varies = value is None or not (participant.constant and math.isfinite(value))
-        found[participant.species] = None if before is None or varies else before + value
+        if before is None or value is None or not (participant.constant and math.isfinite(value)):
+            found[participant.species] = None
+        else:
+            found[participant.species] = before + value
     return found

@@ -1,4 +1,4 @@
-"""Reading and writing the folder of a graph: card.toml, nodes.tsv, edges.tsv, parameters.tsv, equations.toml."""
+"""Reading and writing the folder of a graph: card.toml, three tables, equations of an imported model."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def write_graph(graph: Graph, folder: str | Path, overwrite: bool = False) -> Pa
     with atomic.folder(folder, overwrite) as fresh:
         for name, text in _texts(graph).items():
             (fresh / name).write_text(text, encoding="utf-8", newline="")
-    if graph.equations is None:  # those of an imported model that was there before would contradict the tables
+    if (
+        graph.equations is None
+    ):  # those of an imported model that was there before would contradict the tables
         (Path(folder) / "equations.toml").unlink(missing_ok=True)
     return Path(folder)
 

@@ -33,7 +33,7 @@ def rate_problems(graph: Graph) -> Iterator[str]:
         yield from _energies(reaction, needs, without)
     if graph.equations is None:
         yield from (
-            f"nodes.tsv: reaction `{r.name}` has the law `formula`, but the graph has no equations.toml; name a law."
+            f"nodes.tsv: reaction `{r.name}` has the law `formula`, but no equations are there; name a law."
             for r in reactions
             if r.law == "formula"
         )

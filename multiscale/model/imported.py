@@ -38,8 +38,8 @@ def simulate_equations(
         max_steps: between two events.
 
     Returns:
-        A column `time` and one per output. NaN where the solver did not arrive; `attrs["status"]` says how it
-        ended (`Status`), `attrs["message"]` where and why.
+        A column `time`, then one per output (the model may have a quantity called `time`, too). NaN where the
+        solver did not arrive; `attrs["status"]` is its `Status`, `attrs["message"]` says where and why.
 
     Raises:
         DataError: an output is unknown, or times are not ascending.
@@ -61,7 +61,8 @@ def simulate_equations(
         system, [Run((period,))], rtol=rtol, atol=atol, max_steps=max_steps, threads=1, sensitivities=False
     )
     values = _outputs(flat, wanted, at, outcome.x[0])
-    table = pd.DataFrame({"time": at, **{name: values[:, i] for i, name in enumerate(wanted)}})
+    table = pd.DataFrame(values, columns=list(wanted))
+    table.insert(0, "time", at, allow_duplicates=True)
     table.attrs.update(status=outcome.status, message=outcome.message)
     return table
 

@@ -106,7 +106,9 @@ class Network:
             GraphError: it is an imported model, whose equations no regime of the library holds.
         """
         if graph.equations is not None:
-            raise GraphError("is an imported model with equations of its own; fit it as a PEtab problem.", graph.name)
+            raise GraphError(
+                "is an imported model with equations of its own; fit it as a PEtab problem.", graph.name
+            )
         encodes = graph.edges["encodes"]
         sources, nodes = set(encodes["source"]), graph.nodes["molecule"]
         transcripts = [name for name in nodes.index if name in sources]

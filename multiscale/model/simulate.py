@@ -147,7 +147,9 @@ def simulate(
         )
     if graph.equations is not None:
         if doses or clamps:
-            raise DataError("an imported model has its own events and takes no `doses` or `clamps`; leave them out.")
+            raise DataError(
+                "an imported model has its own events and takes no `doses` or `clamps`; leave them out."
+            )
         values = {**(set or {}), **(initial or {})}
         steady = regime == "steady_state"
         return _imported(graph.equations, requested, values, steady, (rtol, atol, max_steps))
@@ -191,9 +193,7 @@ def _imported(
     """Simulate an imported model by its own equations."""
     rtol, atol, max_steps = options
     numbers = {name: _several(name, value) for name, value in values.items()}
-    course = imported_course(
-        equations, times.numpy(), numbers, rtol=rtol, atol=atol, max_steps=max_steps
-    )
+    course = imported_course(equations, times.numpy(), numbers, rtol=rtol, atol=atol, max_steps=max_steps)
     x, names = torch.from_numpy(course.x), list(equations.processes)
     return Trajectory(
         times,

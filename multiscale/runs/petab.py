@@ -21,8 +21,8 @@ def evaluate_petab(
     *,
     gradient: bool = False,
     simulate: str | Path | None = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: float = 1e-10,
+    atol: float = 1e-12,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a problem at the nominal values of its parameters.
@@ -35,8 +35,8 @@ def evaluate_petab(
         overwrite: whether it may replace a file.
 
     Returns:
-        `llh`, `chi2`, `prior` (ln of the prior density, not in llh), `n_measurements`, `gradient` by name (of llh
-        without the prior; only if asked for), and `seconds` of `load` and of `evaluate`.
+        `llh`, `chi2`, `prior` (ln of the prior density, not in llh), `n_measurements`, `gradient` by name (of
+        llh without the prior; only if asked for), and `seconds` of `load` and of `evaluate`.
 
     Raises:
         FormatError: the problem is wrong.
@@ -65,8 +65,8 @@ def _evaluated(objective: Objective, gradient: bool) -> dict[str, Any]:
     unset = [n for n, v in zip(objective.names, objective.nominal, strict=True) if not math.isfinite(v)]
     if unset:
         raise DataError(
-            f"{objective.problem.path}: `nominalValue` of `{unset[0]}` must be a number within the domain of its "
-            "scale; give one to every estimated parameter"
+            f"{objective.problem.path}: `nominalValue` of `{unset[0]}` must be a number within the domain of "
+            "its scale; give one to every estimated parameter"
         )
     theta = objective.nominal
     slopes = objective.gradient(theta) if gradient else None

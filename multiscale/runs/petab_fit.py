@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,7 +16,7 @@ from multiscale import atomic
 from multiscale.errors import ConfigError, OutputError, nearest
 from multiscale.fit.petab.multistart import Settings
 from multiscale.fit.petab.objective import Objective
-from multiscale.fit.petab.result import PetabFit, fit_petab
+from multiscale.fit.petab.result import SEARCHING, PetabFit, fit_petab
 from multiscale.fit.petab.starts import Sampling
 from multiscale.fit.trust_region import Ended, Search
 from multiscale.formats.petab.read import read_petab
@@ -26,8 +26,6 @@ from multiscale.runs.lock import lock
 __all__ = ["fit_from_command", "fit_to_folder"]
 
 SEARCH = "search.npz"
-MAX_STEPS = 20_000
-"""Of one simulation in a fit: where a random point needs more, the search turns away."""
 
 
 def fit_to_folder(
@@ -36,7 +34,7 @@ def fit_to_folder(
     settings: Settings,
     *,
     profiles: bool = True,
-    solver: tuple[float, float] = (1e-8, 1e-10),
+    solver: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: Callable[[Search], None] | None = None,
     profile_progress: Callable[[int, int], None] | None = None,
@@ -54,7 +52,7 @@ def fit_to_folder(
         out: folder; made if need be.
         settings: starts, seed, tolerances.
         profiles: whether to compute profile intervals.
-        solver: relative and absolute tolerance.
+        solver: options of the objective in place of `SEARCHING`, such as `rtol`.
         overwrite: begin anew where the folder holds a finished fit.
         progress, profile_progress: called while the search and the profiles go on.
 
@@ -68,7 +66,7 @@ def fit_to_folder(
     _check(out, overwrite)
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock"):
-        objective = Objective(problem, rtol=solver[0], atol=solver[1], max_steps=MAX_STEPS)
+        objective = Objective(problem, **{**SEARCHING, **(solver or {})})
         result = fit_petab(
             problem,
             settings,
@@ -89,7 +87,7 @@ def fit_from_command(
     sampling: str,
     *,
     profiles: bool,
-    tolerances: tuple[float, float],
+    solver: Mapping[str, Any],
     overwrite: bool,
 ) -> dict[str, Any]:
     """`fit_to_folder` with a progress bar on standard error."""
@@ -115,7 +113,7 @@ def fit_from_command(
             out,
             Settings(starts, seed, cast(Sampling, sampling)),
             profiles=profiles,
-            solver=tolerances,
+            solver=solver,
             overwrite=overwrite,
             progress=progress,
             profile_progress=profile_progress,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from multiscale import atomic
 from multiscale.errors import ConfigError, OutputError
-from multiscale.graph import read_graph
+from multiscale.formats import load
 from multiscale.model.simulate import Trajectory, simulate
 from multiscale.report import plots
 
@@ -127,7 +127,7 @@ def _simulate(request: Request) -> Trajectory:
         raise ConfigError("give either `--times` (such as 0:100:201) or `--steady`.")
     times = None if request.steady else read_times(request.times)
     return simulate(
-        read_graph(request.graph),
+        load(request.graph),
         times,
         set=_assignments(request.set, "--set"),
         initial=_assignments(request.initial, "--initial"),

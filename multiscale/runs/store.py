@@ -127,7 +127,11 @@ def _export(name: str, source: Path, path: Path) -> None:
             formats.anndata.write_h5mu(anndata.read_h5ad(source), temporary)
     else:
         network = formats.graphml.read(source)
-        formats.export(network.graph, path, network.values, network.meta)
+        values = dict(network.values)
+        if name in ("xml", "sbml"):
+            table = formats.tables.read_parameters(_need(source.parent, SOURCE["tsv"]))
+            values["parameter"] = table.set_index("parameterId")
+        formats.export(network.graph, path, values, network.meta)
 
 
 def _need(folder: Path, name: str) -> Path:

@@ -1,11 +1,11 @@
 """What a condition sets when a phase starts: states jump, constants are other numbers from then on.
 
 All new values are computed from the values before any of them is set; those that read no state are among the
-parameters of the phase before, under a name that begins with `after:`. Where the size of a compartment changes,
-species whose names mean concentrations keep these, and their amounts jump.
+parameters of the phase before, under a name that begins with `after:`. Where the size of a compartment
+changes, species whose names mean concentrations keep these, and their amounts jump.
 
-Source: PEtab data format specification, version 2, reinitialization semantics; version 1 leaves this open and is
-read in the same way.
+Source: PEtab data format specification, version 2, reinitialization semantics; version 1 leaves this open
+and is read in the same way.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def varying(equations: Equations) -> set[str]:
     size = -1
     while size != len(found):
         size = len(found)
-        found |= {
-            name for name, e in equations.assignments.items() if _timed(e) or reads(e, found)
-        }
+        found |= {name for name, e in equations.assignments.items() if _timed(e) or reads(e, found)}
     return found
 
 
@@ -67,7 +65,9 @@ def later_phases(problem: PetabProblem) -> Iterable[Phase]:
 
 def written_names(problem: PetabProblem) -> list[str]:
     """Names of the parameters that hold what the next phase sets."""
-    return [AFTER + name for name in dict.fromkeys(n for phase in later_phases(problem) for n in phase.changes)]
+    return [
+        AFTER + name for name in dict.fromkeys(n for phase in later_phases(problem) for n in phase.changes)
+    ]
 
 
 def with_states(problem: PetabProblem) -> Equations:
@@ -124,7 +124,7 @@ def _as_state(flat: Flat, name: str, new: Mapping[str, Expression]) -> Expressio
 
 
 def _resized(flat: Flat, phase: Phase, states: Collection[str]) -> list[str]:
-    """Species that are not set, known by concentration but with amounts as states, in compartments that are set."""
+    """Species known by concentration, with amounts as states, that are not set but whose compartment is."""
     return [
         name
         for name, species in flat.equations.species.items()

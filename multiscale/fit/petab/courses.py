@@ -26,12 +26,14 @@ class Tolerances:
         rtol, atol: of the integration.
         max_steps: per run between two stops.
         threads: None = one per core.
+        control_sensitivities: whether errors of sensitivities bound the steps too, where there are any.
     """
 
-    rtol: float = 1e-8
-    atol: float = 1e-10
+    rtol: float = 1e-10
+    atol: float = 1e-12
     max_steps: int = 100_000
     threads: int | None = None
+    control_sensitivities: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class Courses:
         system = self.plan.flat.system
         q = self.width if derivatives else 0
         one = self.plan.points * len(system.states) * (1 + q)
-        one += sum(len(t.stages) for t in self.plan.templates) * (len(system.parameters) + len(system.active) * q)
+        one += sum(len(t.stages) for t in self.plan.templates) * (
+            len(system.parameters) + len(system.active) * q
+        )
         return max(1, MEMORY // max(1, one))
 
     def _together(self, mapped: Mapped, starts: range, derivatives: bool) -> list[Course]:
@@ -106,13 +110,16 @@ class Courses:
             max_steps=options.max_steps,
             threads=options.threads,
             sensitivities=derivatives,
+            control_sensitivities=options.control_sensitivities and derivatives,
         )
         count = len(self.plan.templates)
         return [self._course([outcomes[where[k, start]] for k in range(count)]) for start in starts]
 
     def _run(self, template: Template, mapped: Mapped, start: int, derivatives: bool) -> Run:
         """Run of one template with the numbers of one start."""
-        return Run(tuple(self._period(stage, template, mapped, start, derivatives) for stage in template.stages))
+        return Run(
+            tuple(self._period(stage, template, mapped, start, derivatives) for stage in template.stages)
+        )
 
     def _period(
         self, stage: Stage, template: Template, mapped: Mapped, start: int, derivatives: bool

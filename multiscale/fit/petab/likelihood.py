@@ -68,7 +68,7 @@ class Likelihood:
     """
 
     def __init__(
-        self, measured: Sequence[float], scales: Sequence[str], distributions: Sequence[str]
+        self, measured: Sequence[float] | np.ndarray, scales: Sequence[str], distributions: Sequence[str]
     ) -> None:
         self.measured = np.asarray(measured, dtype=float)
         self.scale = np.array([SCALES.index(name) for name in scales], dtype=int)
@@ -83,7 +83,7 @@ class Likelihood:
 
     def _derivative(self, y: np.ndarray) -> np.ndarray:
         """Return s'(y)."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             return np.where(self.scale == 0, 1.0, 1.0 / (y * np.where(self.scale == 2, LN10, 1.0)))
 
     def fits(self, y: np.ndarray, sigma: np.ndarray) -> Fits:
@@ -91,9 +91,10 @@ class Likelihood:
 
         Args:
             y: simulations, shape (..., row).
-            sigma: noise, shape (..., row).
+            sigma: noise, shape (..., row); what is not positive gives NaN.
         """
-        with np.errstate(invalid="ignore", divide="ignore"):
+        sigma = np.where(sigma > 0.0, sigma, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             r = (self._scaled(y) - self._target) / sigma
             normal = -0.5 * np.log(2.0 * np.pi * sigma**2) - 0.5 * r**2
             laplace = -np.log(2.0 * sigma) - np.abs(r)

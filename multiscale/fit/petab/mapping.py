@@ -57,7 +57,7 @@ class Mapped:
 
     Args:
         values: of all formulas, shape (starts, formula).
-        slopes: derivatives by the unknowns on their scales, entries of `Mapping.pattern`, shape (starts, entry).
+        slopes: derivatives by the unknowns on their scales on `Mapping.pattern`, shape (starts, entry).
     """
 
     values: np.ndarray

@@ -35,12 +35,14 @@ class Settings:
         seed: equal seeds give equal results.
         sampling: see `starts.draw`.
         tolerances: see `trust_region.Tolerances`.
+        screen: random points per start, of which the best are the starts; 1 = every point is a start.
     """
 
     starts: int = 64
     seed: int = 1
     sampling: Sampling = "latin"
     tolerances: Tolerances = field(default_factory=Tolerances)
+    screen: int = 1
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ def multistart(
 
 def _possible(objective: Objective, settings: Settings) -> tuple[np.ndarray, int]:
     """Starts at which the model can be simulated; others are drawn again, up to ten times."""
-    points = draw(objective.problem, settings.starts, settings.seed, settings.sampling)
-    redrawn, wrong = 0, _impossible(objective, points)
+    points, loss = _screened(objective, settings)
+    redrawn, wrong = 0, ~np.isfinite(loss)
     for attempt in range(1, _ROUNDS):
         if not wrong.any():
             break
@@ -150,6 +152,17 @@ def _possible(objective: Objective, settings: Settings) -> tuple[np.ndarray, int
     return points, redrawn
 
 
+def _screened(objective: Objective, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """The best of `screen` random points per start, and the objective there."""
+    count = settings.starts * settings.screen
+    points = draw(objective.problem, count, settings.seed, settings.sampling)
+    found = objective.value(points)
+    loss = -(found.llh + found.prior)
+    loss = np.where(np.isfinite(loss), loss, np.inf)
+    best = np.argsort(loss, kind="stable")[: settings.starts] if settings.screen > 1 else np.arange(count)
+    return points[best], loss[best]
+
+
 def _impossible(objective: Objective, points: np.ndarray) -> np.ndarray:
     return ~np.isfinite(objective.value(points).llh)
 
@@ -157,7 +170,9 @@ def _impossible(objective: Objective, points: np.ndarray) -> np.ndarray:
 def _key(objective: Objective, settings: Settings) -> str:
     """What must be the same for a search to go on."""
     ends = [objective.lower.tolist(), objective.upper.tolist()]
-    return json.dumps([objective.names, ends, settings.starts, settings.seed, settings.sampling])
+    return json.dumps(
+        [objective.names, ends, settings.starts, settings.seed, settings.sampling, settings.screen]
+    )
 
 
 def _save(path: Path, state: MultiStart, objective: Objective, settings: Settings) -> None:
@@ -172,6 +187,8 @@ def _save(path: Path, state: MultiStart, objective: Objective, settings: Setting
         radius=search.radius,
         calm=search.calm,
         ended=search.ended,
+        rest=search.rest,
+        corrected=search.corrected,
         trace=np.array(search.trace),
         iteration=np.array(search.iteration),
         begun=state.begun,
@@ -200,6 +217,8 @@ def _load(path: Path | None, objective: Objective, settings: Settings) -> MultiS
             content["radius"],
             content["calm"],
             content["ended"],
+            content["rest"],
+            content["corrected"],
             int(content["iteration"]),
             list(content["trace"]),
         )

@@ -1,7 +1,7 @@
 """Which simulations a problem needs: parameters of every phase, and each simulation once.
 
-Experiments that differ only in what no equation reads share a simulation, and so do all starts where no unknown
-parameter enters.
+Experiments that differ only in what no equation reads share a simulation, and so do all starts where no
+unknown parameter enters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Stage:
         formulas: number of the formula of every parameter, shape (P,).
         jump: what happens to the states first; None = nothing.
         times: at which measurements are made, ascending.
-        entries: entry of the slopes, row and column of every derivative of active parameters, shape (3, nonzero).
+        entries: entry of the slopes, row and column of all derivatives of active parameters, shape (3,
+        nonzero).
     """
 
     start: float
@@ -167,10 +168,10 @@ class _Planner:
         table = np.array(slots, dtype=np.int64).reshape(len(slots), len(names))
         rows = self.problem.measurements
         phase = np.array([self._phase(m) for m in rows], dtype=np.int64)
-        overrides = tuple(self._overrides(m, self.values[m.experiment][k]) for m, k in zip(rows, phase, strict=True))
-        mapping = Mapping(
-            [self.problem.parameters[n] for n in self.problem.estimated], self.pool.formulas
+        overrides = tuple(
+            self._overrides(m, self.values[m.experiment][k]) for m, k in zip(rows, phase, strict=True)
         )
+        mapping = Mapping([self.problem.parameters[n] for n in self.problem.estimated], self.pool.formulas)
         slot = np.array([offsets[m.experiment] for m in rows], dtype=np.int64) + phase
         return self._templates(table, offsets, mapping, phase, slot, overrides)
 
@@ -224,9 +225,7 @@ class _Planner:
             templates.append(Template(made.experiments, made.stages, made.columns, before))
         template, point = self._points(templates, phase)
         count = templates[-1].first + _count(templates[-1]) if templates else 0
-        return Plan(
-            self.flat, mapping, tuple(templates), table, slot, template, point, overrides, count
-        )
+        return Plan(self.flat, mapping, tuple(templates), table, slot, template, point, overrides, count)
 
     def _jumps(self, phases: Sequence[Phase]) -> list[Jump | None]:
         """Jumps at the starts of phases; phases that say the same share one."""
@@ -285,9 +284,11 @@ def _count(template: Template) -> int:
 
 
 def _entries(mapping: Mapping, formulas: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Entries of slopes, active parameters and unknowns of the derivatives of parameters, shape (3, nonzero)."""
+    """Entries of slopes, active parameters and unknowns of derivatives of parameters, (3, nonzero)."""
     first, last = mapping.ends[formulas], mapping.ends[formulas + 1]
-    entries = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)] or [np.zeros(0, int)])
+    entries = np.concatenate(
+        [np.arange(a, b) for a, b in zip(first, last, strict=True)] or [np.zeros(0, int)]
+    )
     owners = np.repeat(rows, last - first)
     return np.array([entries, owners, mapping.pattern[1, entries.astype(np.int64)]], dtype=np.int64)
 

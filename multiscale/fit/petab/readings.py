@@ -1,13 +1,13 @@
 """Observables and their noise at every measurement, with derivatives by the unknown parameters.
 
-y(θ) = h(t, x(θ), p(θ), e(θ)) with states x, parameters p and what the measurement puts in place of placeholders e;
-dy/dθ = h_x S + h_p p' + h_e e', S = dx/dθ.
+y(θ) = h(t, x(θ), p(θ), e(θ)) with states x, parameters p and what the measurement puts in place of
+placeholders e; dy/dθ = h_x S + h_p p' + h_e e', S = dx/dθ.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -166,7 +166,9 @@ def _plain(patterns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _load(registers: np.ndarray, rows: _Rows, i: int, slots: np.ndarray, values: np.ndarray, x: np.ndarray) -> None:
+def _load(
+    registers: np.ndarray, rows: _Rows, i: int, slots: np.ndarray, values: np.ndarray, x: np.ndarray
+) -> None:
     """Write the inputs of a measurement into registers: time, states, parameters, placeholders."""
     states, parameters = x.shape[1], slots.shape[1]
     registers[0] = rows.time[i]
@@ -230,7 +232,7 @@ def _slopes(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add(row: np.ndarray, factor: float, formula: int, sources: _Unknowns, given: np.ndarray) -> None:
+def _add(row: np.ndarray, factor: Any, formula: Any, sources: _Unknowns, given: np.ndarray) -> None:
     """Add a factor times the derivatives of a formula of the unknowns."""
     for e in range(sources.ends[formula], sources.ends[formula + 1]):
         row[sources.unknown[e]] += factor * given[e]

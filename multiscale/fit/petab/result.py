@@ -18,10 +18,19 @@ from multiscale.fit.petab.starts import linear
 from multiscale.fit.trust_region import Ended, Search
 from multiscale.formats.petab.problem import PetabProblem
 
-__all__ = ["AGREE", "PetabFit", "fit_petab"]
+__all__ = ["AGREE", "SEARCHING", "PetabFit", "fit_petab"]
 
 AGREE = 0.1
 """Starts whose objective is within this of the best, in nats, count as having found the same optimum."""
+
+
+SEARCHING: dict[str, Any] = {
+    "rtol": 1e-8,
+    "atol": 1e-10,
+    "max_steps": 20_000,  # where a random point needs more, the search turns away
+    "control_sensitivities": False,  # those of the accepted steps are exact whatever the steps are
+}
+"""Options of the solver in a search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +127,13 @@ def fit_petab(
         profiles: whether to compute profile intervals; they cost about as much as the search.
         checkpoint: file for the state of the search; where it exists, the search goes on from it.
         progress, profile_progress: called while the search and the profiles go on.
-        objective: compiled problem, where it is at hand.
+        objective: compiled problem, where it is at hand, else one with `SEARCHING`.
 
     Raises:
         FormatError: nothing is to be estimated, or bounds are missing.
         DataError: no start can be simulated.
     """
-    objective = objective or Objective(problem)
+    objective = objective or Objective(problem, **SEARCHING)
     found = multistart(objective, settings, checkpoint, progress)
     best = int(found.order[0])
     x, hessian = found.search.x[best], found.search.at.hessian[best]

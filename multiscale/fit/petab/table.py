@@ -28,7 +28,9 @@ def simulation_table(problem: PetabProblem, y: np.ndarray) -> DataFrame:
 
     rows = problem.measurements
     columns: dict[str, list] = {"observableId": [row.observable for row in rows]}
-    columns |= _conditions(problem) if problem.version == 1 else {"experimentId": [row.experiment for row in rows]}
+    columns |= (
+        _conditions(problem) if problem.version == 1 else {"experimentId": [row.experiment for row in rows]}
+    )
     columns |= {
         "time": [row.time for row in rows],
         "simulation": y.tolist(),

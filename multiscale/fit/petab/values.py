@@ -1,8 +1,8 @@
 """What every quantity of a model is in a phase of an experiment, as a formula of the unknown parameters.
 
-Numbers, tables, starting values and conditions are resolved into expressions whose only symbols are the estimated
-parameters. Where an experiment does not say otherwise the model's own starting values hold, initial assignments
-included, and these see what the first phase has changed.
+Numbers, tables, starting values and conditions are resolved into expressions whose only symbols are the
+estimated parameters. Where an experiment does not say otherwise the model's own starting values hold,
+initial assignments included, and these see what the first phase has changed.
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ class Starts:
             return self.resolve(equations.processes[name].flux or ZERO, changed)
         if name in self._stoichiometries:
             return self.resolve(self._stoichiometries[name], changed)
-        raise FormatError(f"{self.problem.path}: `{name}` has no value at the start; give it one in the tables")
+        raise FormatError(
+            f"{self.problem.path}: `{name}` has no value at the start; give it one in the tables"
+        )
 
     def _species(self, name: str, changed: bool) -> Expression:
         species, amount = self.problem.equations.species[name], means_amount(self.problem.equations, name)
@@ -165,7 +167,9 @@ class Later:
         self.equations = equations
         self.before = before
         self.origin = number(phase.time)
-        self.changes = {n: e for n, e in phase.changes.items() if not reads(e, varying)}
+        self.changes: Mapping[str, Expression] = {
+            n: e for n, e in phase.changes.items() if not reads(e, varying)
+        }
 
     def value(self, name: str) -> Expression:
         """Value of a constant; of a quantity that varies, what it started with."""

@@ -87,6 +87,8 @@ def check_bounds(row: Row, parameter: PetabParameter) -> None:
     for column, bound in (("lowerBound", parameter.lower), ("upperBound", parameter.upper)):
         if math.isnan(bound):
             row.note(column, f"`{parameter.name}` is to be estimated and has no bound; give one.")
+    if math.isinf(parameter.nominal):
+        row.note("nominalValue", f"must be finite; got {parameter.nominal}.")
     if parameter.lower > parameter.upper:
         row.note(
             "lowerBound", f"{parameter.lower} is above the upper bound {parameter.upper}; exchange them."
@@ -250,7 +252,7 @@ def _override(row: Row, column: str, part: str, known: Collection[str] | None) -
         return number(float(part))
     if not IDENTIFIER.fullmatch(part):
         row.note(column, f"`{part}` must be a number or the name of a parameter.")
-    elif known is not None and part not in known:
+    elif known is not None and part not in known and not row.problems.unread:
         row.note(column, f"unknown parameter `{part}`; {nearest(part, known)}")
     return symbol(part)
 

@@ -119,9 +119,7 @@ class GraphConditions:
         for planned in conditions.constants:
             if planned.target in aliases:
                 found |= self._applied(planned, context, found[planned.target], planned.target)
-        inside = (
-            self._equations.parameters
-        )  # where all reactions have constants of their own, nothing reads k
+        inside = self._equations.parameters  # what no reaction reads is not there
         return {self._targets[name]: value for name, value in found.items() if self._targets[name] in inside}
 
     def _start(self, name: str, context: int) -> Expression:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from multiscale.errors import FormatError
+from multiscale.formats.petab.description import read_yaml
 from multiscale.formats.petab.problem import PetabProblem
-from multiscale.formats.petab.tables import read_yaml
 from multiscale.formats.petab.version_1 import read_version_1
 from multiscale.formats.petab.version_2 import read_version_2
 

@@ -1,55 +1,76 @@
-"""Tables and YAML files of PEtab: cells with the place they come from, and all that is wrong with them."""
+"""Tables of PEtab: cells with the place they come from, and all that is wrong with them."""
 
 from __future__ import annotations
 
 import csv
 import math
+import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from multiscale.equations.expression import ZERO, Expression
 from multiscale.equations.formula import parse
 from multiscale.errors import FormatError, nearest
+from multiscale.formats.petab.description import is_file
 
-__all__ = ["IDENTIFIER", "Problems", "Row", "Tables", "is_number", "read_yaml"]
+__all__ = ["IDENTIFIER", "Problems", "Row", "Tables", "is_number"]
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|Inf|INF|infinity)")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|Inf|INF|infinity)", re.ASCII)
 _EMPTY = {"", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None", "<NA>", "-nan", "-NaN", "#N/A"}
 _WORDS = {"time", "true", "false", "inf"}  # of PEtab's formulas, whatever the model calls its quantities
-_YAML_BYTES = 1 << 20  # a problem of thousands of files needs less than 1 MiB
-_CELL = 1 << 24  # characters of a cell
+_CELL = 200_000  # characters of a cell
+_PROBLEMS = 100  # as many as anybody reads
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number, ±inf among them.
+    """Whether a text is a number, ±inf among them, but none that is too large to be one.
 
-    >>> is_number("-1e-3"), is_number("1_000"), is_number("nan")
-    (True, False, False)
+    >>> is_number("-1e-3"), is_number("1_000"), is_number("nan"), is_number("1e999")
+    (True, False, False, False)
     """
-    return _NUMBER.fullmatch(text) is not None
+    if _NUMBER.fullmatch(text) is None:
+        return False
+    return math.isfinite(float(text)) or not any(map(str.isdigit, text))
 
 
 class Problems:
-    """What was found wrong so far, one sentence each, in the order found and each once."""
+    """What was found wrong so far, one sentence each, in the order found and each once.
 
-    def __init__(self) -> None:
+    Args:
+        path: of the YAML file.
+
+    Attributes:
+        unread: tables that could not be read (`parameter`, `condition`, ...): what they should have named is
+            not noted as unknown.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.unread: set[str] = set()
+        self._path = path
         self._found: dict[str, None] = {}
 
-    def add(self, sentence: str) -> None:
-        """Note a sentence that names file, row, column, value and remedy."""
+    def add(self, sentence: str, unread: str = "") -> None:
+        """Note a sentence that names file, row, column, value and remedy; ends the reading after too many.
+
+        Args:
+            sentence: what is wrong.
+            unread: table that cannot be read for it, '' = none.
+        """
         self._found[sentence] = None
+        self.unread |= {unread} - {""}
+        if len(self._found) >= _PROBLEMS:
+            self.raise_any()
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._found)
 
-    def raise_any(self, path: Path) -> None:
+    def raise_any(self) -> None:
         """Raise one error that lists all problems.
 
         Raises:
@@ -58,8 +79,9 @@ class Problems:
         if not self._found:
             return
         found = list(self._found)
-        body = found[0] if len(found) == 1 else f"{len(found)} problems:\n  " + "\n  ".join(found)
-        raise FormatError(f"{path}: {body}")
+        count = f"{len(found)}" if len(found) < _PROBLEMS else f"at least {len(found)}"
+        body = found[0] if len(found) == 1 else f"{count} problems:\n  " + "\n  ".join(found)
+        raise FormatError(f"{self._path}: {body}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +119,7 @@ class Row:
         if not text:
             return default
         if not is_number(text):
-            self.note(column, f"must be a number; got `{text}`.")
+            self.note(column, f"must be a number; got `{text[:40]}`.")
             return math.nan
         return float(text)
 
@@ -124,7 +146,7 @@ class Row:
     def reference(self, column: str, known: Collection[str], noun: str) -> str:
         """Text of a cell that must be the name of something."""
         text = self.text(column)
-        if text not in known:
+        if text not in known and noun not in self.problems.unread:
             said = f"unknown {noun} `{text}`; {nearest(text, known)}" if text else f"is empty; give a {noun}."
             self.note(column, said)
         return text
@@ -172,25 +194,30 @@ class Tables:
             key: whose value is a file name or a list of them.
             required: whether there must be at least one.
         """
-        names = content.get(key) or []
+        names, noun = content.get(key) or [], key.partition("_")[0]
         names = [names] if isinstance(names, str) else names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self.problems.add(f"`{key}` must be a file name or a list of them; got {names!r}.")
+            self.problems.add(
+                f"`{key}` must be a file name or a list of them; got {repr(names)[:100]}.", noun
+            )
             return []
         if required and not names:
-            self.problems.add(f"`{key}` is missing; name the files.")
+            self.problems.add(f"`{key}` is missing; name the files.", noun)
         return [path for name in names if (path := self.file(key, name)) is not None]
 
     def file(self, key: str, name: str) -> Path | None:
         """Path of a file that the YAML file names under a key, None where there is none (and noted)."""
+        path, shown = self.path.parent / name, f"`{repr(name[:100])[1:-1]}`"
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-            self.problems.add(f"`{key}`: `{name}` is an address; download the file and give its path.")
-            return None
-        path = self.path.parent / name
-        if not path.is_file():
-            self.problems.add(f"`{key}`: file `{name}` not found in {self.path.parent}; correct the name.")
-            return None
-        return path
+            problem = f"{shown} is an address; download the file and give its path."
+        elif not _is_inside(name):
+            problem = f"{shown} is outside of the folder of the YAML file; put it there."
+        elif not is_file(path):
+            problem = f"file {shown} not found in {self.path.parent}; correct the name."
+        else:
+            return path
+        self.problems.add(f"`{key}`: {problem}", key.partition("_")[0])
+        return None
 
     def rows(self, paths: Iterable[Path], required: Sequence[str], noun: str) -> list[Row]:
         """Rows of all files of a kind, in order; missing columns are noted.
@@ -205,14 +232,16 @@ class Tables:
     def _table(self, path: Path, required: Sequence[str], noun: str) -> list[Row]:
         header, lines = self._cells(path)
         if header is None:
+            self.problems.unread.add(noun)
             return []
-        repeated = sorted({name for name in header if name and header.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(header).items() if name and count > 1)
         for name in repeated:
             self.problems.add(f"{path.name}: column `{name}` occurs twice; keep one.")
         for name in required:
             if name not in header:
                 self.problems.add(f"{path.name}: column `{name}` of the {noun} table is missing; add it.")
         if repeated or any(name not in header for name in required):
+            self.problems.unread.add(noun)
             return []
         return [self._row(path.name, line, header, cells) for line, cells in lines]
 
@@ -232,7 +261,7 @@ class Tables:
             with path.open(encoding="utf-8-sig", newline="") as stream:
                 reader = csv.reader(stream, delimiter="\t", strict=True)
                 rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-        except (csv.Error, UnicodeDecodeError) as error:
+        except (csv.Error, UnicodeDecodeError, OSError) as error:
             self.problems.add(f"{path.name}: not a tab-separated table in UTF-8: {error}; correct it.")
             return None, []
         finally:
@@ -243,22 +272,6 @@ class Tables:
         return [name.strip() for name in rows[0][1]], rows[1:]
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Content of a YAML file.
-
-    Raises:
-        FormatError: there is no such file, it is larger than 1 MiB, no YAML, or no mapping.
-    """
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file; give the YAML file of a PEtab problem.")
-    if path.stat().st_size > _YAML_BYTES:
-        raise FormatError(
-            f"{path}: {path.stat().st_size} bytes are too many for a PEtab problem; at most 1 MiB."
-        )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"{path}: not a YAML file: {error}; correct it.") from None
-    if not isinstance(content, dict):
-        raise FormatError(f"{path}: must be a mapping with `format_version`; got {type(content).__name__}.")
-    return {str(key): value for key, value in content.items()}
+def _is_inside(name: str) -> bool:
+    """Whether a relative path stays inside the folder that it starts from; links count as what they are."""
+    return not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] != (os.pardir,)

@@ -64,7 +64,7 @@ def read_version_1(path: Path, content: Mapping[str, Any]) -> PetabProblem:
     Raises:
         FormatError: anything is wrong; one error lists all problems.
     """
-    problems = Problems()
+    problems = Problems(path)
     tables = Tables(path, problems)
     part = _only(content, problems)
     model_path, equations = _model(tables, part, problems)
@@ -81,7 +81,7 @@ def read_version_1(path: Path, content: Mapping[str, Any]) -> PetabProblem:
     }
     measured = tables.rows(tables.files(part, "measurement_files"), _MEASUREMENTS, "measurement")
     targets = sorted({column for row in rows["condition"].values() for column in row.cells} - _NO_TARGETS)
-    scope = Scope(equations, list(rows["parameter"]), targets)
+    scope = Scope(None if problems.unread else equations, list(rows["parameter"]), targets)
     parameters = {name: _parameter(name, row) for name, row in rows["parameter"].items()}
     conditions = {name: _condition(row, targets, scope) for name, row in rows["condition"].items()}
     stated = {name: _observable(name, row, scope) for name, row in rows["observable"].items()}
@@ -94,7 +94,9 @@ def read_version_1(path: Path, content: Mapping[str, Any]) -> PetabProblem:
         check_target(row, target, target, scope, read)
     used = read | {name for changes in conditions.values() for name in symbols_of(changes.values())}
     check_parameters(rows["parameter"], scope, used)
-    problems.raise_any(path)
+    if not measurements and not problems.unread:
+        problems.add("`measurement_files`: no table has a row; add measurements.")
+    problems.raise_any()
     assert equations is not None  # otherwise there was a problem
     experiments = _experiments(measurements, conditions, targets, equations)
     return PetabProblem(
@@ -124,9 +126,10 @@ def _model(
 
 def _parameter(name: str, row: Row) -> PetabParameter:
     scale = row.choice("parameterScale", SCALES, "lin")
-    estimate = row.choice("estimate", ("0", "1", "0.0", "1.0", "True", "False", "true", "false"), "")
+    words = ("0", "1", "0.0", "1.0", "True", "False", "true", "false")
+    estimate = row.text("estimate") if row.text("estimate") in words else ""
     if not estimate:
-        row.note("estimate", "must be 0 or 1.")
+        row.note("estimate", f"must be 0 or 1; got `{row.text('estimate')}`.")
     lower, upper = row.number("lowerBound"), row.number("upperBound")
     chosen = estimate in ("1", "1.0", "True", "true")
     parameter = PetabParameter(name, scale, lower, upper, row.number("nominalValue"), chosen)
@@ -190,7 +193,7 @@ def _observable(name: str, row: Row, scope: Scope) -> Observable:
 
 def _placeholders(row: Row, pattern: str, *formulas: Expression) -> tuple[str, ...]:
     """Return the placeholders in formulas; they are numbered from 1 without gaps."""
-    expression = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
+    expression = re.compile(re.escape(pattern).replace(r"\{\}", "([0-9]{1,4})"))
     found = sorted(int(m[1]) for name in symbols_of(formulas) if (m := expression.fullmatch(name)))
     if found != list(range(1, len(found) + 1)):
         row.note("observableFormula", f"placeholders `{pattern.format('…')}` must count from 1; got {found}.")

@@ -74,7 +74,7 @@ def read_version_2(path: Path, content: Mapping[str, Any]) -> PetabProblem:
     Raises:
         FormatError: anything is wrong; one error lists all problems.
     """
-    problems = Problems()
+    problems = Problems(path)
     for key in content:
         if key not in _KEYS:
             problems.add(f"unknown key `{key}`; {nearest(key, _KEYS)}")
@@ -88,7 +88,7 @@ def read_version_2(path: Path, content: Mapping[str, Any]) -> PetabProblem:
         "observable": by_name(rows["observable"], "observableId"),
     }
     targets = {row.text("targetId") for row in rows["condition"]}
-    scope = Scope(equations, list(named["parameter"]), targets)
+    scope = Scope(None if problems.unread else equations, list(named["parameter"]), targets)
     parameters = _parameters(named["parameter"])
     conditions = _conditions(rows["condition"], scope)
     stated = {name: _observable(row, scope) for name, row in named["observable"].items()}
@@ -103,7 +103,9 @@ def read_version_2(path: Path, content: Mapping[str, Any]) -> PetabProblem:
     _check_names(
         rows["condition"], named["parameter"], scope, conditions, names_read(observables, measurements)
     )
-    problems.raise_any(path)
+    if not measurements and not problems.unread:
+        problems.add("`measurement_files`: no table has a row; add measurements.")
+    problems.raise_any()
     assert equations is not None  # otherwise there was a problem
     name = str(content.get("id") or path.stem)
     return PetabProblem(
@@ -254,7 +256,9 @@ def _phase(
             if target in changes:
                 row.note("conditionId", f"`{target}` is set by two conditions at time {time}; keep one.")
             changes[target] = value
-            unknown = sorted(symbols_of([value]) - set(parameters)) if first else []
+            unknown = (
+                sorted(symbols_of([value]) - set(parameters)) if first and not place.problems.unread else []
+            )
             if unknown:
                 place.note(
                     "targetValue",

@@ -33,8 +33,8 @@ def solution_of(formula: Rational, law: Rational, species: Collection[str]) -> S
         species: of the model.
 
     Returns:
-        each constant (or power of one with a named exponent) as a product of powers of what the formula reads;
-        None if there is no such solution, or more than one.
+        each constant (or power of one with a named exponent) as a product of powers of what the formula
+        reads; None if there is no such solution, or more than one.
     """
     rows: list[tuple[Monomial, float, Monomial, float]] = []
     for mine, other in ((formula.above, law.above), (formula.below, law.below)):

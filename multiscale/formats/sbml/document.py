@@ -9,7 +9,8 @@ from pathlib import Path
 import libsbml
 
 from multiscale.errors import FormatError
-from multiscale.formats.sbml.mathematics import functions_of
+from multiscale.formats.sbml.chains import without_chains
+from multiscale.formats.sbml.functions import functions_of
 from multiscale.formats.sbml.scan import LARGEST, scan
 from multiscale.formats.sbml.submodels import check_submodels
 
@@ -22,6 +23,8 @@ _CHECKS = (
     libsbml.LIBSBML_CAT_OVERDETERMINED_MODEL,
 )
 """Not units, which change no value and cost more than everything else, nor good practice."""
+
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
 
 def open_model(
@@ -70,8 +73,12 @@ def _text(source: str | Path, resolve: Path | None) -> tuple[str, str, Path | No
 
 
 def _read(path: Path) -> str:
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file.")
+    try:
+        found = path.is_file()
+    except OSError:  # a name that is too long
+        found = False
+    if not found:
+        raise FormatError(f"{str(path)[:200]}: no such file; give the path of an SBML file.")
     if path.stat().st_size > 4 * LARGEST:  # a character has at most 4 bytes
         raise FormatError(f"{path}: has {path.stat().st_size} bytes; at most {LARGEST} characters are read.")
     try:
@@ -84,7 +91,8 @@ def _read(path: Path) -> str:
 
 def _parsed(text: str, where: str) -> libsbml.SBMLDocument:
     scan(text, where)
-    document = libsbml.readSBMLFromString(text)
+    head = "" if text.startswith("<?xml") else _DECLARATION  # libsbml would put it on a line of its own
+    document = libsbml.readSBMLFromString(head + text)
     _refuse_errors(document, where)
     _model(document, where)
     return document
@@ -130,6 +138,8 @@ def _external(definition: libsbml.ExternalModelDefinition, where: str, folder: P
     plain = re.fullmatch(r"(?:\./)?[\w.][\w. /-]*", source) is not None
     if not plain or not path.is_relative_to(root):
         raise FormatError(f"{place} must be a file in the folder of the model; got {source[:80]!r}.")
+    if not path.is_file():
+        raise FormatError(f"{place} must be a file; there is no {source[:80]!r}.")
     return path
 
 
@@ -150,6 +160,7 @@ def _flatten(document: libsbml.SBMLDocument, where: str) -> None:
 
 def _check_consistency(document: libsbml.SBMLDocument, where: str) -> None:
     document.getErrorLog().clearLog()
+    document = without_chains(document, where)
     for category in range(
         libsbml.LIBSBML_CAT_GENERAL_CONSISTENCY, libsbml.LIBSBML_CAT_RATE_RULE_CONVERSION + 1
     ):

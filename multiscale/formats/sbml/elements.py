@@ -191,7 +191,9 @@ def _value(attribute: str, value: float | None) -> str:
     """A number with all digits; '' where there is none."""
     if value is None:
         return ""
-    text = {"nan": "NaN", "inf": "INF", "-inf": "-INF"}.get(repr(value), repr(float(value)).removesuffix(".0"))
+    text = {"nan": "NaN", "inf": "INF", "-inf": "-INF"}.get(
+        repr(value), repr(float(value)).removesuffix(".0")
+    )
     return f' {attribute}="{text}"'
 
 
@@ -201,4 +203,3 @@ def _flag(attribute: str, value: bool) -> str:
 
 def _flags(values: Mapping[str, bool]) -> str:
     return "".join(_flag(attribute, value) for attribute, value in values.items())
-

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 __all__ = ["Formula"]
 
 _MANY = 1 << 30
+_MOST_PARTS = 2_000  # of one element: the time of libsbml's checks grows with their square
+_MOST_TERMS = 10_000  # of sums and products, which it checks faster; half a million exhaust its stack
 _UNARY = (
     *("abs", "exp", "ln", "log", "root", "floor", "ceiling", "factorial", "not"),
     *(
@@ -87,6 +89,9 @@ class Formula:
     def end(self) -> None:
         """The innermost element ends."""
         element = self.open.pop()
+        most = _MOST_TERMS if element.parts[:1] in (["plus"], ["times"]) else _MOST_PARTS
+        if len(element.parts) > most:
+            self.refuse(f"`{element.name}` in MathML has more than {most} parts; write it in several.")
         problem = _problem(element.name, element.parts)
         if problem:
             self.refuse(f"`{element.name}` in MathML {problem}.")

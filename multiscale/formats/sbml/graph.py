@@ -19,7 +19,13 @@ from multiscale.graph.schema import MODEL_UNITS
 
 __all__ = ["equations_to_graph", "read_sbml"]
 
-_ROLES = {"concentration": "Km", "exponent": "exponent", "ratio": "ratio", "equilibrium": "K_eq", "rate": "rate_constant"}
+_ROLES = {
+    "concentration": "Km",
+    "exponent": "exponent",
+    "ratio": "ratio",
+    "equilibrium": "K_eq",
+    "rate": "rate_constant",
+}
 
 Row = dict[str, Any]
 
@@ -68,7 +74,10 @@ def equations_to_graph(equations: Equations, name: str, *, title: str = "") -> G
     }
     graph = Graph.from_tables(
         name,
-        {"molecule": _molecules(equations), "reaction": pd.DataFrame(rows, columns=None if rows else pd.Index(["name"]))},
+        {
+            "molecule": _molecules(equations),
+            "reaction": pd.DataFrame(rows, columns=None if rows else pd.Index(["name"])),
+        },
         _edges(equations, laws),
         _parameters(equations, laws, literals),
         card,
@@ -128,8 +137,12 @@ def _edges(equations: Equations, laws: Mapping[str, Recognised | None]) -> dict[
     rows: dict[str, list[Row]] = {"reactant": [], "product": [], "modifier": []}
     for name, process in equations.processes.items():
         sides = participants(process)
-        rows["reactant"] += [{"source": s, "target": name, "stoichiometry": n} for s, n in sides["reactant"].items()]
-        rows["product"] += [{"source": name, "target": s, "stoichiometry": n} for s, n in sides["product"].items()]
+        rows["reactant"] += [
+            {"source": s, "target": name, "stoichiometry": n} for s, n in sides["reactant"].items()
+        ]
+        rows["product"] += [
+            {"source": name, "target": s, "stoichiometry": n} for s, n in sides["product"].items()
+        ]
         roles = _roles(equations, process, laws[name])
         rows["modifier"] += [{"source": s, "target": name, "role": role} for s, role in roles.items()]
     return {relation: pd.DataFrame(found) for relation, found in rows.items() if found}
@@ -160,7 +173,13 @@ def _parameters(
         if name in steady
     ]
     rows += [
-        {"parameterId": name, "nominalValue": value, "role": "model", "estimate": 0, "note": f"a number: {what}"}
+        {
+            "parameterId": name,
+            "nominalValue": value,
+            "role": "model",
+            "estimate": 0,
+            "note": f"a number: {what}",
+        }
         for name, (value, what) in literals.items()
     ]
     return pd.DataFrame(rows, columns=None if rows else pd.Index(["parameterId"]))
@@ -169,9 +188,11 @@ def _parameters(
 def _constant_roles(laws: Mapping[str, Recognised | None]) -> dict[str, str]:
     """Role of every parameter that laws name; `model` where they disagree."""
     found: dict[str, set[str]] = {}
-    for name, law in laws.items():
-        for constant, value in law.constants.items() if law else ():
-            kind = next(c.kind for c in LAWS[law.law].constants if constant.split(":")[0] in (c.name, c.without))
+    for law in filter(None, laws.values()):
+        for constant, value in law.constants.items():
+            kind = next(
+                c.kind for c in LAWS[law.law].constants if constant.split(":")[0] in (c.name, c.without)
+            )
             if isinstance(value, str):
                 found.setdefault(value, set()).add(_ROLES[kind])
     return {name: next(iter(roles)) if len(roles) == 1 else "model" for name, roles in found.items()}

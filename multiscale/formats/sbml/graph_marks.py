@@ -9,14 +9,15 @@ from multiscale.formats.sbml.annotations import Mark
 from multiscale.graph import Graph
 from multiscale.graph.pairs import pair_complexes
 from multiscale.model.kinetics.binding_equations import K_ON
+from multiscale.model.kinetics.lowering import PLACEHOLDER
 
 __all__ = ["EQUILIBRIUM_ONLY", "graph_marks", "model_mark"]
 
 EQUILIBRIUM_ONLY = "Equilibrium only: rates are placeholders."
 _STATED = ("kind", "identifier", "statistical_factor", "energy", "evidence", "law", "constants", "k_f", "k_r")
 _SOURCE = (
-    "Proteins associate with rate constants of the order of 10⁶ 1/(M s): Northrup and Erickson, Proc. Natl. Acad."
-    " Sci. USA 89:3338, 1992, doi 10.1073/pnas.89.8.3338."
+    "Proteins associate with rate constants of the order of 10⁶ 1/(M s): Northrup and Erickson, Proc. Natl."
+    " Acad. Sci. USA 89:3338, 1992, doi 10.1073/pnas.89.8.3338."
 )
 
 
@@ -62,8 +63,8 @@ def graph_marks(graph: Graph, equations: Equations, k_on: float | None) -> dict[
         given = _SOURCE if k_on is None else "Given by the user."
         order = " Orders above two take the same number in powers of µM."
         for name in equations.parameters:
-            if name.startswith("k_on_order_") or name == "k_on":
-                lines = (EQUILIBRIUM_ONLY, f"k_on = {rate:g} stands for an unknown rate. {given}{order}")
+            if name.startswith(PLACEHOLDER) and name not in graph.parameters.index:
+                lines = (EQUILIBRIUM_ONLY, f"{rate:g} stands for an unknown rate. {given}{order}")
                 marks[name] = Mark(lines, {"placeholder": "true"})
     if _binding(graph):
         marks |= {name: Mark(content={"equilibrium_only": "true"}) for name in equations.processes}
@@ -75,7 +76,7 @@ def _binding(graph: Graph) -> bool:
 
 
 def _of_equilibrium(graph: Graph) -> Iterator[str]:
-    yield f"{EQUILIBRIUM_ONLY} The steady state is that of the binding equilibrium; how it is reached means nothing."
+    yield f"{EQUILIBRIUM_ONLY} The steady state is the binding equilibrium; how it is reached means nothing."
     yield "Concentrations are those in the volume of the whole cell."
     between = pair_complexes(graph)
     if between:

@@ -1,39 +1,26 @@
-"""Mathematics as libsbml reads it, as expressions; calls of functions become what the functions say."""
+"""Mathematics as libsbml reads it, as expressions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import libsbml
 
 from multiscale.equations.builders import call
-from multiscale.equations.expression import (
-    ONE,
-    TIME,
-    ZERO,
-    Expression,
-    number,
-    ordered,
-    substitute,
-    symbol,
-)
+from multiscale.equations.expression import ONE, TIME, ZERO, Expression, number, symbol
 from multiscale.errors import FormatError, nearest
 
-__all__ = ["AVOGADRO", "RATE", "Function", "Scope", "expression", "functions_of"]
+__all__ = ["AVOGADRO", "RATE", "Scope", "expression", "rate_of"]
+
+Call = Callable[[str, Sequence[Expression], str], Expression]
 
 AVOGADRO = 6.02214179e23
 """Value that SBML Level 3 fixes (Version 2 Core, section 3.4.6)."""
 
 RATE = "rateOf:"
 """A symbol that begins so is the time derivative of the quantity that follows."""
-
-_LONGEST_CHAIN = 40
-"""Functions that call functions: libsbml's checks take time that doubles with every few."""
-
-_LARGEST_BODY = 100_000
-"""Operations of a function, those of the functions it calls included: these can double with every one."""
 
 _NAMES = {
     getattr(libsbml, constant): name
@@ -64,35 +51,20 @@ _NUMBERS = (libsbml.AST_INTEGER, libsbml.AST_REAL, libsbml.AST_REAL_E, libsbml.A
 
 
 @dataclass(frozen=True)
-class Function:
-    """A function definition.
-
-    Args:
-        arguments: names.
-        body: expression over the arguments; None = the file gives none.
-        chain: how many functions one inside the other it calls, itself included.
-    """
-
-    arguments: Sequence[str]
-    body: Expression | None
-    chain: int = 1
-
-
-@dataclass(frozen=True)
 class Scope:
     """What names mean in a formula.
 
     Args:
         where: file and element, for messages.
         known: names of quantities.
+        call: body of a function with the arguments in it, by its name, the arguments and `where`.
         local: names by what they are called in this formula, before `known`.
-        functions: by name.
     """
 
     where: str
     known: Collection[str]
+    call: Call
     local: Mapping[str, str] = field(default_factory=dict)
-    functions: Mapping[str, Function] = field(default_factory=dict)
 
     def named(self, name: str) -> Expression:
         """Symbol of a name in the formula."""
@@ -139,9 +111,9 @@ def _built(node: libsbml.ASTNode, arguments: Sequence[Expression], scope: Scope)
     if kind == libsbml.AST_NAME:
         return scope.named(node.getName())
     if kind == libsbml.AST_FUNCTION:
-        return _call(node.getName(), arguments, scope)
+        return scope.call(node.getName(), arguments, scope.where)
     if kind == libsbml.AST_FUNCTION_RATE_OF:
-        return _rate_of(arguments, scope)
+        return rate_of(arguments, scope.where)
     if kind == libsbml.AST_FUNCTION_LOG:
         return _known("log", [arguments[-1], arguments[0] if len(arguments) > 1 else number(10.0)], scope)
     if kind not in _NAMES:
@@ -158,103 +130,13 @@ def _known(name: str, arguments: Sequence[Expression], scope: Scope) -> Expressi
         raise FormatError(f"{scope.where}: {error}") from None
 
 
-def _rate_of(arguments: Sequence[Expression], scope: Scope) -> Expression:
-    name = arguments[0].name if len(arguments) == 1 else None
-    if name is None or name.startswith(RATE):
-        raise FormatError(f"{scope.where}: `rateOf` must have the name of one quantity as its argument.")
-    return symbol(RATE + name)
-
-
-def _call(name: str, arguments: Sequence[Expression], scope: Scope) -> Expression:
-    """Body of a function with the arguments in it."""
-    function = scope.functions.get(name)
-    if function is None:
-        raise FormatError(f"{scope.where}: function `{name}` is unknown; {nearest(name, scope.functions)}")
-    if function.body is None:
-        raise FormatError(f"{scope.where}: function `{name}` has no formula; give it one.")
-    if len(function.arguments) != len(arguments):
-        wanted = len(function.arguments)
-        raise FormatError(
-            f"{scope.where}: function `{name}` must have {wanted} arguments; got {len(arguments)}."
-        )
-    given = dict(zip(function.arguments, arguments, strict=True))
-    return substitute([function.body], lambda part: _argument(part, given, scope))[0]
-
-
-def _argument(part: Expression, given: Mapping[str, Expression], scope: Scope) -> Expression | None:
-    if part.name is None:
-        return None
-    if part.name.startswith(RATE):
-        return _rate_of([given[part.name.removeprefix(RATE)]], scope)
-    return given[part.name]
-
-
-def functions_of(model: libsbml.Model, where: str) -> dict[str, Function]:
-    """Function definitions of a model, each with those it calls written out.
+def rate_of(arguments: Sequence[Expression], where: str) -> Expression:
+    """Symbol of the time derivative of a quantity.
 
     Raises:
-        FormatError: a function calls itself, or functions are nested so deeply that they never end.
+        FormatError: it is not asked of one name.
     """
-    definitions = {definition.getId(): definition for definition in model.getListOfFunctionDefinitions()}
-    calls = {name: _calls(definition.getBody()) for name, definition in definitions.items()}
-    functions: dict[str, Function] = {}
-    for name in _callees_first(calls, where):
-        functions[name] = _function(definitions[name], calls[name], functions, where)
-    return functions
-
-
-def _function(
-    definition: libsbml.FunctionDefinition,
-    calls: Collection[str],
-    functions: Mapping[str, Function],
-    where: str,
-) -> Function:
-    name = definition.getId()
-    place = f"{where}: line {definition.getLine()}: function `{name}`"
-    arguments = [definition.getArgument(i).getName() for i in range(definition.getNumArguments())]
-    body = definition.getBody()
-    if body is None:
-        return Function(arguments, None)
-    chain = 1 + max((functions[other].chain for other in calls if other in functions), default=0)
-    if chain > _LONGEST_CHAIN:
-        raise FormatError(f"{place} calls functions more than {_LONGEST_CHAIN} deep.")
-    found = expression(body, Scope(place, arguments, functions=functions))
-    if len(ordered([found])) > _LARGEST_BODY:
-        raise FormatError(f"{place} has more than {_LARGEST_BODY} operations with those it calls.")
-    return Function(arguments, found, chain)
-
-
-def _calls(body: libsbml.ASTNode | None) -> set[str]:
-    """Names of the functions that a formula calls."""
-    found: set[str] = set()
-    waiting = [] if body is None else [body]
-    while waiting:
-        node = waiting.pop()
-        if node.getType() == libsbml.AST_FUNCTION:
-            found.add(node.getName())
-        waiting.extend(node.getChild(i) for i in range(node.getNumChildren()))
-    return found
-
-
-def _callees_first(calls: Mapping[str, Collection[str]], where: str) -> list[str]:
-    """Names in an order in which every function comes after those it calls."""
-    done: list[str] = []
-    left = {name: {other for other in others if other in calls} for name, others in calls.items()}
-    users: dict[str, list[str]] = {}
-    for name, others in left.items():
-        for other in others:
-            users.setdefault(other, []).append(name)
-    free = [name for name, others in left.items() if not others]
-    while free:
-        name = free.pop()
-        done.append(name)
-        for user in users.get(name, ()):
-            left[user].discard(name)
-            if not left[user]:
-                free.append(user)
-    if len(done) < len(calls):
-        stuck = sorted(set(calls) - set(done))[0]
-        raise FormatError(
-            f"{where}: function `{stuck}` calls itself, or functions that do; write it without."
-        )
-    return done
+    name = arguments[0].name if len(arguments) == 1 else None
+    if name is None or name.startswith(RATE):
+        raise FormatError(f"{where}: `rateOf` must have the name of one quantity as its argument.")
+    return symbol(RATE + name)

@@ -11,7 +11,7 @@ from multiscale.equations.expression import Expression, ordered
 __all__ = ["Monomial", "Polynomial", "Rational", "Unlike", "rational"]
 
 Monomial = tuple[tuple[str, Fraction], ...]
-"""Powers of atoms, sorted by name. An atom is a name, or `name^exponent` for a power with a named exponent."""
+"""Powers of atoms, sorted by name. An atom is a name, or `name^exponent` where the exponent has a name."""
 
 Polynomial = dict[Monomial, float]
 """Coefficient of every monomial; none is 0."""

@@ -20,7 +20,8 @@ from multiscale.equations.model import (
 )
 from multiscale.formats.sbml.document import open_model
 from multiscale.formats.sbml.features import refuse_unsupported
-from multiscale.formats.sbml.mathematics import Scope, expression, functions_of
+from multiscale.formats.sbml.functions import functions_of
+from multiscale.formats.sbml.mathematics import Scope, expression
 from multiscale.formats.sbml.units import unit_named, units_by_role
 
 Mathematical = (
@@ -108,7 +109,7 @@ class _Reader:
 
     def formula(self, element: Mathematical, what: str, local: Mapping[str, str] | None = None) -> Expression:
         """Formula of an element that has one."""
-        scope = Scope(self.at(element, what), self.known, local or {}, self.functions)
+        scope = Scope(self.at(element, what), self.known, self.functions.call, local or {})
         return expression(element.getMath(), scope)
 
     def rule(self, rule: libsbml.Rule) -> Expression:

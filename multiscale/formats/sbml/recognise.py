@@ -1,8 +1,9 @@
 """Which rate law a formula is: found by structure, confirmed by numbers.
 
-Formula and law are ratios of polynomials in the species. Term by term, the coefficients of the law are products of
-powers of its constants, those of the formula of the parameters of the model, so that the logarithms of the constants
-solve linear equations. A law is recognised if every constant is one parameter, or a number.
+Formula and law are ratios of polynomials in the species. Term by term, the coefficients of the law are
+products of powers of its constants, those of the formula of the parameters of the model, so that the
+logarithms of the constants solve linear equations. A law is recognised if every constant is one
+parameter, or a number.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from multiscale.equations.functions import FUNCTIONS
 from multiscale.equations.model import Equations
 from multiscale.formats.sbml.coefficients import AGREE, MARK, Solution, solution_of
 from multiscale.formats.sbml.rational import Rational, Unlike, rational
-from multiscale.graph.equation_view import modifiers_of, totals
+from multiscale.graph.equation_view import count, modifiers_of, totals
 from multiscale.graph.laws import LAWS
 from multiscale.graph.rates import Need, Reaction, needs_of
 from multiscale.model.kinetics.law_formulas import flux_formula
@@ -64,16 +65,17 @@ def recognise(equations: Equations, name: str) -> Recognised | None:
     >>> from multiscale.equations.model import *
     >>> k, A = symbol("k"), symbol("A")
     >>> side = (Participant("A", number(1)),)
-    >>> e = Equations({"c": Compartment(1.0)}, {"A": Species("c")}, {"k": Parameter(2.0)}, {"r": Process(k * A, side)})
+    >>> one = {"k": Parameter(2.0)}
+    >>> e = Equations({"c": Compartment(1.0)}, {"A": Species("c")}, one, {"r": Process(k * A, side)})
     >>> recognise(e, "r").law
     'mass_action'
     """
     process = equations.processes[name]
     sides = [totals(side) for side in (process.reactants, process.products)]
-    numbers = [n for side in sides for n in side.values()]
-    if process.flux is None or not all(n is not None and n >= 1 and n.is_integer() for n in numbers):
+    whole = [all(count(n) == n for n in side.values()) for side in sides]
+    if process.flux is None or not whole[0]:
         return None
-    reactants, products = ({s: int(n or 0) for s, n in side.items()} for side in sides)
+    reactants, products = ({s: count(n) for s, n in side.items()} for side in sides)
     try:
         form = rational(process.flux, steady_names(equations))
     except Unlike:
@@ -82,6 +84,10 @@ def recognise(equations: Equations, name: str) -> Recognised | None:
     read = symbols_of([process.flux])
     modifiers = [m for m in modifiers if m in read]
     for candidate in _candidates(name, reactants, products, modifiers):
+        if (
+            candidate.reversible and not whole[1]
+        ):  # a law that runs backwards reads the stoichiometry of products
+            continue
         found = _Match(equations, candidate, process.flux, form).recognised()
         if found is not None:
             return found
@@ -104,7 +110,12 @@ def _candidates(
     for law in _LAWS:
         for roles in _roles(law, modifiers):
             for reversible in (False, True):
-                forward_only = law not in ("mass_action", "reversible_michaelis_menten", "transport", "modular")
+                forward_only = law not in (
+                    "mass_action",
+                    "reversible_michaelis_menten",
+                    "transport",
+                    "modular",
+                )
                 if reversible == (not forward_only) or law == "mass_action":
                     reaction = Reaction(name, law, reversible, False, {}, reactants, products, roles)
                     if _fits(reaction):
@@ -120,14 +131,20 @@ def _roles(law: str, modifiers: list[str]) -> Iterator[dict[str, list[str]]]:
         for n in range(len(modifiers) + 1):
             for chosen in combinations(modifiers, n):
                 rest = [m for m in modifiers if m not in chosen]
-                yield {"catalyst": [], "inhibitor": [], "activator": []} | {allowed[0]: [*chosen], allowed[1]: rest}
+                yield {"catalyst": [], "inhibitor": [], "activator": []} | {
+                    allowed[0]: [*chosen],
+                    allowed[1]: rest,
+                }
 
 
 def _fits(reaction: Reaction) -> bool:
     """Whether a law can read so many species."""
     form = LAWS[reaction.law]
     counts = {role: len(names) for role, names in reaction.modifiers.items()}
-    ranges = [(sum(reaction.reactants.values()), form.reactants), (sum(reaction.products.values()), form.products)]
+    ranges = [
+        (sum(reaction.reactants.values()), form.reactants),
+        (sum(reaction.products.values()), form.products),
+    ]
     ranges += [(n, form.modifiers.get(role, (0, 0))) for role, n in counts.items()]
     together = sum(reaction.reactants.values()) + counts["inhibitor"] + counts["activator"]
     return all(low <= n <= high for n, (low, high) in [*ranges, (together, form.together)])
@@ -155,7 +172,9 @@ class _Match:
         if self.reaction.law != "hill":
             return [None]
         found = [node.arguments[1] for node in ordered([self.flux]) if node.function == "^"]
-        named = [e for e in dict.fromkeys(found) if e.name in self.equations.parameters or e.value is not None]
+        named = [
+            e for e in dict.fromkeys(found) if e.name in self.equations.parameters or e.value is not None
+        ]
         powers = {n for p in (self.form.above, self.form.below) for m in p for _, n in m}
         return [*named, *(number(float(n)) for n in sorted(powers) if n > 1)]
 

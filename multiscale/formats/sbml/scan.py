@@ -36,12 +36,21 @@ _VERSIONS = {
 READ_PACKAGES = ("comp", "l3v2extendedmath")
 """Packages that a model may require: their content is read."""
 
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$", re.ASCII)
+_NOT_FINITE = ("INF", "-INF", "NaN")
+_TRUTHS = ("true", "false", "1", "0")
+_IDENTIFIER = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*\s*$")
 _NUMBERS_IN_FORMULA = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _NUMERIC = frozenset(
     (
         *("value", "size", "volume", "initialAmount", "initialConcentration", "stoichiometry", "denominator"),
         *("multiplier", "exponent", "scale", "offset", "spatialDimensions"),
+    )
+)
+_BOOLEAN = frozenset(
+    (
+        *("constant", "boundaryCondition", "hasOnlySubstanceUnits", "reversible", "fast", "persistent"),
+        *("initialValue", "useValuesFromTriggerTime"),
     )
 )
 
@@ -73,7 +82,7 @@ class _Scan:
         self.depth = self.elements = 0
         self.content: list[str] | None = None
         self.formula: Formula | None = None
-        self.kind = ""
+        self.kind = self.space = ""
         self.parser = parser = expat.ParserCreate("UTF-8", namespace_separator=" ")
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self.doctype
@@ -119,9 +128,10 @@ class _Scan:
         elif name == "sep" and self.content is not None:
             self.content.append("|")
         else:
-            self.attributes(name, attributes)
+            self.attributes(space, name, attributes)
 
     def root(self, space: str, name: str, attributes: Mapping[str, str]) -> None:
+        self.space = space
         if name != "sbml":
             self.refuse(f"is no SBML: its outermost element is `{name[:60]}`, not `sbml`.")
         stated = (attributes.get("level", "").strip(), attributes.get("version", "").strip())
@@ -135,10 +145,14 @@ class _Scan:
             if needed and not any(f"/{known}/" in package for known in READ_PACKAGES):
                 self.refuse(f"requires the package {package[:80]!r}, which is not supported.")
 
-    def attributes(self, name: str, attributes: Mapping[str, str]) -> None:
+    def attributes(self, space: str, name: str, attributes: Mapping[str, str]) -> None:
+        if space != self.space:  # of notes, annotations and packages
+            return
         for key, value in attributes.items():
-            if key in _NUMERIC and _NUMBER.match(value) and math.isinf(float(value)):
-                self.refuse(f"`{key}` of `{name}` is too large for a number: {value[:40]!r}.")
+            wanted = _wanted(key, value)
+            if wanted:
+                named = f"`{name}` {attributes['id'][:40]!r}" if "id" in attributes else f"`{name}`"
+                self.refuse(f"`{key}` of {named} must be {wanted}; got {value[:40]!r}.")
             if key == "formula":
                 self.infix(value)
 
@@ -180,3 +194,16 @@ class _Scan:
         joined = "e".join(part.strip() for part in parts) if self.kind == "e-notation" else parts[0]
         if not _NUMBER.match(joined) or math.isinf(float(joined)):
             self.refuse(f"`cn` must be a finite number; got {text.strip()[:40]!r}.")
+
+
+def _wanted(key: str, value: str) -> str:
+    """What the value of an attribute should be, '' if it is."""
+    if key in _NUMERIC and value.strip() not in _NOT_FINITE:
+        if not _NUMBER.match(value):
+            return "a number (or INF, -INF, NaN)"
+        return "a number below 1.8e308" if math.isinf(float(value)) else ""
+    if key in _BOOLEAN and value.strip() not in _TRUTHS:
+        return "true or false"
+    if key == "id" and not _IDENTIFIER.match(value):
+        return "letters, digits and `_`, the first no digit"
+    return ""

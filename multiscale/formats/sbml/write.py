@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from multiscale import atomic
@@ -14,7 +15,7 @@ from multiscale.errors import FormatError, OutputError
 from multiscale.formats.sbml.annotations import Mark
 from multiscale.formats.sbml.elements import Writer
 from multiscale.formats.sbml.graph_marks import graph_marks, model_mark
-from multiscale.graph import Graph
+from multiscale.graph import Graph, energy_matrix
 from multiscale.model.kinetics.equations import graph_equations
 from multiscale.model.kinetics.system import TEMPERATURE
 
@@ -28,8 +29,8 @@ def equations_to_sbml(
 ) -> str:
     """Write equations as SBML Level 3 Version 2 core.
 
-    Names that are no identifiers (letters, digits, `_`) become ones (`sbml_identifiers`); the attribute `name`
-    then holds the name itself. Units are stated where SBML has a word for them. Numbers keep all digits.
+    Names that are no identifiers (letters, digits, `_`) become ones (`sbml_identifiers`); the attribute
+    `name` then holds the name itself. Units are stated where SBML has a word for them.
 
     Args:
         equations: what to write.
@@ -44,7 +45,8 @@ def equations_to_sbml(
             errors in the document.
 
     >>> from multiscale.equations.model import Parameter
-    >>> 'id="k" value="2" constant="true"' in equations_to_sbml(Equations(parameters={"k": Parameter(2.0)}), "one")
+    >>> text = equations_to_sbml(Equations(parameters={"k": Parameter(2.0)}), "one")
+    >>> 'id="k" value="2" constant="true"' in text
     True
     """
     text = Writer(equations, marks).document(name, mark or Mark())
@@ -64,9 +66,9 @@ def write_sbml(
 ) -> Path:
     """Write a model as SBML Level 3 Version 2, atomically.
 
-    A graph with reactions is written with its rate laws as formulas and its nominal values; an imported graph
-    with its own equations; a graph without reactions as reversible binding whose rates are placeholders, which
-    notes and annotation say.
+    A graph with reactions is written with its rate laws as formulas and its nominal values; an imported
+    graph with its own equations; a graph without reactions as reversible binding whose rates are
+    placeholders, which notes and annotation say.
 
     Args:
         model: graph or equations.
@@ -124,14 +126,36 @@ def write(
         values: `values["parameter"]` has the fitted `nominalValue` by parameterId. Of a graph without
             reactions, `mean_concentration_uM` of the species is where its binding starts.
         meta: settings of the fit, of which `temperature_K` is read.
+
+    Raises:
+        FormatError: the energies of complexes are not those of the parameters: a network corrects them.
+        GraphError, DataError: see `graph_equations`.
     """
     values, kelvin = values or {}, float((meta or {}).get("temperature_K", TEMPERATURE))
     fitted = values["parameter"]["nominalValue"] if "parameter" in values else pd.Series(dtype=float)
     numbers = {str(n): float(v) for n, v in fitted.dropna().items() if n in graph.parameters.index}
+    _refuse_corrected(graph, values, numbers)
     start = None if len(graph.nodes["reaction"]) else _means(values)
     text = graph_to_sbml(graph, values=numbers, initial=start, temperature=kelvin)
     with atomic.replace(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _refuse_corrected(graph: Graph, values: Mapping[str, pd.DataFrame], numbers: Mapping[str, float]) -> None:
+    """Energies that a network has learned are in no parameter, so that formulas would miss them."""
+    table = values.get("complex", pd.DataFrame())
+    if "parameter" not in values or "g_kcal_per_mol" not in table:
+        return
+    counts, terms = energy_matrix(graph)
+    nominal = graph.parameters["nominalValue"]
+    g = counts @ np.array([numbers.get(term, nominal[term]) for term in terms])
+    own = pd.Series(g, index=graph.species).reindex(table.index)
+    off = (table["g_kcal_per_mol"] - own).abs()
+    if (off > 1e-6).any():
+        raise FormatError(
+            f"the energy of `{off.idxmax()}` is {off.max():.3g} kcal/mol off the sum of its terms, because a"
+            " network corrects it in every context; SBML holds no such network: export another format."
+        )
 
 
 def _means(values: Mapping[str, pd.DataFrame]) -> dict[str, float]:

@@ -148,4 +148,3 @@ def _name(name: str, names: Mapping[str, str]) -> str:
 
 def _csymbol(kind: str, text: str) -> str:
     return f'<csymbol encoding="text" definitionURL="{_SYMBOLS}/{kind}">{text}</csymbol>'
-

@@ -21,7 +21,9 @@ KINDS = (
 )
 """Units that SBML knows by name."""
 
-Part = tuple[str, float, int, float]  # kind, exponent, scale, multiplier: (multiplier · 10^scale · kind)^exponent
+Part = tuple[
+    str, float, int, float
+]  # kind, exponent, scale, multiplier: (multiplier · 10^scale · kind)^exponent
 
 _MOLAR = {"fM": -15, "pM": -12, "nM": -9, "uM": -6, "mM": -3, "M": 0}
 _PREFIXES = {"z": -21, "a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0}

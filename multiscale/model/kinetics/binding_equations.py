@@ -16,10 +16,9 @@ from multiscale.model.kinetics.lowering import CELL, UNITS, Lowering, power_unit
 __all__ = ["K_ON", "binding_equations"]
 
 K_ON = 1.0
-"""Forward rate constant of placeholders, 1/(µM s): antibodies and antigens, and aggregating proteins, associate
-with rate constants of the order of 10⁶ 1/(M s) (Northrup and Erickson, Proc. Natl. Acad. Sci. USA 89:3338, 1992,
-doi 10.1073/pnas.89.8.3338). Reactions of n molecules take the same number in 1/(µMⁿ⁻¹ s), an assumption.
-Equilibria do not depend on it."""
+"""Forward rate constant of placeholders, 1/(µM s): proteins associate with rate constants of the order of
+10⁶ 1/(M s) (Northrup and Erickson, Proc. Natl. Acad. Sci. USA 89:3338, 1992, doi 10.1073/pnas.89.8.3338).
+Reactions of n molecules take the same number in 1/(µMⁿ⁻¹ s), an assumption. No equilibrium depends on it."""
 
 Composition = tuple[tuple[str, int], ...]
 
@@ -64,7 +63,9 @@ def binding_equations(
     rate = K_ON if k_on is None else k_on
     processes = {}
     for name, reactants in steps.items():
-        processes[names[name]] = _process(name, reactants, place, lowering, rate, _crowding(name, reactants, parts, share))
+        processes[names[name]] = _process(
+            name, reactants, place, lowering, rate, _crowding(name, reactants, parts, share)
+        )
     return lowering.equations({place: Compartment(volume, unit=UNITS["volume"])}, pools, processes)
 
 
@@ -75,9 +76,7 @@ def _process(
     order = sum(reactants.values())
     change = {name: 1.0} | {s: -float(n) for s, n in reactants.items()}
     forward = lowering.placeholder(k_on, order)
-    K = lowering.derived(
-        f"K of {name}", lowering.equilibrium(change, crowding), power_unit("uM", 1 - order)
-    )
+    K = lowering.derived(f"K of {name}", lowering.equilibrium(change, crowding), power_unit("uM", 1 - order))
     k_off = lowering.derived(f"k_off of {name}", forward / K, "1/s")
     flux = forward * product(reactants) - k_off * symbol(name)
     return Process(
@@ -88,19 +87,19 @@ def _process(
     )
 
 
-def _steps(parts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+def _steps(parts: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
     """What every complex is made of: two species if possible, the larger as large as can be."""
-    known = {_key(part): name for name, part in reversed(parts.items())}
+    known = {_key(parts[name]): name for name in reversed(list(parts))}
     known |= {((m, 1),): m for part in parts.values() for m in part}
     by_molecule: dict[str, list[str]] = {}
     for name, part in parts.items():
         for molecule in part:
             by_molecule.setdefault(molecule, []).append(name)
-    steps = {}
+    steps: dict[str, Mapping[str, int]] = {}
     for name, part in parts.items():
         inside = dict.fromkeys(other for molecule in part for other in by_molecule[molecule])
         halves = max(_halves(name, inside, parts, known), default=None)
-        steps[name] = dict(Counter(halves[1:])) if halves else _pieces(name, inside, parts)
+        steps[name] = Counter(halves[1:]) if halves else _pieces(name, inside, parts)
     return steps
 
 
@@ -111,11 +110,12 @@ def _halves(
     whole = Counter(parts[name])
     for other in inside:
         part = Counter(parts[other])
-        rest = known.get(_key(whole - part)) if 1 < part.total() and part < whole else None
+        rest = known.get(_key(whole - part)) if part.total() > 1 and part < whole else None
         if rest is not None:
             yield part.total(), other, rest
     if whole.total() == 2:
-        yield (1, *whole.elements())
+        first, second = whole.elements()
+        yield 1, first, second
 
 
 def _pieces(name: str, inside: Iterable[str], parts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -123,7 +123,7 @@ def _pieces(name: str, inside: Iterable[str], parts: Mapping[str, Mapping[str, i
     rest, pieces = Counter(parts[name]), Counter[str]()
     for other in sorted(inside, key=lambda one: -sum(parts[one].values())):
         part = Counter(parts[other])
-        while 1 < part.total() and part <= rest and other != name:
+        while part.total() > 1 and part <= rest and other != name:
             rest, pieces = rest - part, pieces + Counter([other])
     return dict(pieces + rest)
 
@@ -144,7 +144,7 @@ def _crowding(
     parts: Mapping[str, Mapping[str, int]],
     share: Mapping[str, float],
 ) -> float:
-    """Factor of K between concentrations in the whole cell: φ^(1−n) of every complex of n subunits in a share φ."""
+    """Factor of K in the whole cell: every complex of n subunits in a share φ of it counts φ^(1−n)."""
 
     def weight(species: str) -> float:
         return share[species] ** (1 - sum(parts[species].values())) if species in parts else 1.0

@@ -1,6 +1,6 @@
 """A graph with its nominal values as equations: what formats write and the compiled solver integrates.
 
-Amounts are in µM·fL (zmol), time is in s. Names are those of the graph; the whole cell is the compartment `cell`.
+Amounts are in µM·fL (zmol), time is in s. Names are those of the graph; the whole cell is called `cell`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def graph_equations(
     ...     pd.DataFrame({"parameterId": ["k"], "role": "k_off", "unit": "1/s", "nominalValue": [2.0]}),
     ... )
     >>> graph_equations(graph).processes["decay"].flux
-    cell*(k*A)
+    cell * (k * A)
     """
     check(graph)
     if graph.equations is not None:
@@ -122,7 +122,11 @@ def _process(reaction: Reaction, place: str, lowering: Lowering, k_on: float | N
 def _placeholder(reaction: Reaction, lowering: Lowering, k_on: float) -> Expression:
     """Flux of a reaction at rapid equilibrium with a stated forward rate constant."""
     forward = lowering.placeholder(k_on, sum(reaction.reactants.values()))
-    given = {name: lowering.parameter(reaction.constants[name]) for name in ("k_f", "k_r") if name in reaction.constants}
+    given = {
+        name: lowering.parameter(reaction.constants[name])
+        for name in ("k_f", "k_r")
+        if name in reaction.constants
+    }
     if len(given) == 2:
         backward = forward * given["k_r"] / given["k_f"]
     else:
@@ -137,7 +141,7 @@ def _refuse_fast(graph: Graph, reactions: list[Reaction], k_on: float | None) ->
     quick = [reaction.name for reaction in reactions if reaction.fast]
     if quick and k_on is None:
         raise GraphError(
-            f"reaction `{quick[0]}` is `fast`: it stays at equilibrium and has no rate, which equations need; give"
-            " `k_on`, a rate constant (s, µM) large enough that other reactions are slow beside it.",
+            f"reaction `{quick[0]}` is `fast`: it stays at equilibrium and has no rate, which equations need;"
+            " give `k_on`, a rate constant (s, µM) large enough that other reactions are slow beside it.",
             graph.name,
         )

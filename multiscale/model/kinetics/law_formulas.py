@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
-from multiscale.equations.expression import ONE, Expression, number, symbol, total
+from multiscale.equations.expression import ONE, Expression, symbol, total
 from multiscale.graph.rates import Reaction
 
 __all__ = ["Constants", "flux_formula", "product"]
@@ -24,8 +24,8 @@ def flux_formula(reaction: Reaction, constants: Constants) -> Expression:
     Source: the equations of `multiscale.graph.laws.LAWS`.
 
     >>> reaction = Reaction("bind", "mass_action", True, False, {}, {"A": 2}, {"AA": 1}, {"catalyst": []})
-    >>> flux_formula(reaction, {("k_f", ""): symbol("k"), ("k_r", ""): number(3)})
-    k*(A*A) - 3*AA
+    >>> flux_formula(reaction, {("k_f", ""): symbol("k"), ("k_r", ""): symbol("l")})
+    k * (A * A) - l * AA
     """
     return _FORMULAS[reaction.law](reaction, constants)
 
@@ -75,9 +75,7 @@ def _uncompetitive(r: Reaction, c: Constants) -> Expression:
 
 
 def _modular(r: Reaction, c: Constants) -> Expression:
-    K_s, _ = (
-        _times([c["Km", s] ** n for s, n in side.items()]) for side in (r.reactants, r.products)
-    )
+    K_s, _ = (_times([c["Km", s] ** n for s, n in side.items()]) for side in (r.reactants, r.products))
     bound, released = (
         _times([(ONE + symbol(s) / c["Km", s]) ** n for s, n in side.items()])
         for side in (r.reactants, r.products)

@@ -1,4 +1,4 @@
-"""What lowering a graph to equations collects: names, parameters, and the constants that follow from energies."""
+"""What lowering a graph to equations collects: names, parameters, and constants that follow from energies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from multiscale.graph.stoichiometry import energy_terms
 from multiscale.model.kinetics.law_formulas import Constants
 from multiscale.units import kT, to_uM
 
-__all__ = ["CELL", "UNITS", "Lowering", "power_unit"]
+__all__ = ["CELL", "PLACEHOLDER", "UNITS", "Lowering", "power_unit"]
 
 UNITS = {"substance": "zmol", "extent": "zmol", "time": "s", "volume": "fL"}
 """Units of equations that come from a graph without equations of its own; µM·fL = zmol."""
 
 CELL = "cell"
 """Name of the whole cell among the compartments."""
+
+PLACEHOLDER = "placeholder_k_on"
+"""Name of the forward rate constant that stands for unknown ones."""
 
 Change = Mapping[str, float]
 
@@ -50,6 +53,7 @@ class Lowering:
         self.starts: dict[str, Expression] = {}
         self._graph, self._missing = graph, list[str]()
         self._table = graph.parameters
+        self._nominal = {str(n): float(v) for n, v in graph.parameters["nominalValue"].items()}
         self._values, self._temperature, self._taken = values, temperature, set(taken)
         self._names: dict[tuple[str, str], str] = {}  # by what it is and name
         columns = graph.nodes["complex"][["energy", "statistical_factor"]]
@@ -111,7 +115,7 @@ class Lowering:
         """Value of a parameter in its own unit."""
         key = ("parameter", name)
         if key not in self._names:
-            value = float(self._values.get(name, self._table.at[name, "nominalValue"]))
+            value = float(self._values.get(name, self._nominal[name]))
             if np.isnan(value):
                 self._missing.append(name)
             self._names[key] = self._free(name)
@@ -135,7 +139,7 @@ class Lowering:
 
     def placeholder(self, k_on: float, order: int) -> Expression:
         """Forward rate constant that stands for an unknown one, among reactants of so many molecules."""
-        name = "k_on" if order == 2 else f"k_on_order_{order}"
+        name = PLACEHOLDER if order == 2 else f"{PLACEHOLDER}_order_{order}"
         return self.constant(name, k_on, f"{power_unit('uM', 1 - order)}/s")
 
     def derived(self, name: str, formula: Expression, unit: str) -> Expression:
@@ -198,4 +202,3 @@ def power_unit(unit: str, power: int) -> str:
     ('uM', 'uM^-2', '1')
     """
     return "1" if power == 0 else unit if power == 1 else f"{unit}^{power}"
-

@@ -7,7 +7,7 @@ system and only time and states once per evaluation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -16,13 +16,11 @@ from multiscale.equations.hybrid import HybridSystem, Sparse
 from multiscale.solver.ordering import analyse
 
 __all__ = [
-    "GRADIENT",
     "JACOBIAN",
     "LINEAR",
     "RATE",
     "ROOTS",
     "SECOND",
-    "START",
     "Compiled",
     "Kernel",
     "allocating",
@@ -35,19 +33,22 @@ __all__ = [
     "set_system",
 ]
 
-jit = njit(
-    cache=True, nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
-"""Compiler of all loops here: dividing by zero gives infinity, as it does in the programs. They allocate nothing, so
-that no references to arrays are counted, which would take longer than the arithmetic of a small system."""
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+_LEAN: dict[str, Any] = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+jit = njit(**{**_OPTIONS, **_LEAN})
+"""Compiler of all loops here: dividing by zero gives infinity, as it does in the programs. They allocate
+nothing, so that no references to arrays are counted, which would take longer than the arithmetic of a small
+system; so they can return no arrays, and none of them is called from outside compiled code."""
 
 inlined = njit(inline="always", error_model="numpy")
 """Compiler of what returns part of an array, which the loops then contain."""
 
-allocating = njit(cache=True, nogil=True, error_model="numpy")
+allocating = njit(**_OPTIONS)
 """Compiler of what allocates memory before the loops begin."""
 
-RATE, JACOBIAN, LINEAR, SECOND, ROOTS, GRADIENT, START = range(7)
+RATE, JACOBIAN, LINEAR, SECOND, ROOTS = range(5)
 """Programs of a kernel."""
 
 
@@ -129,15 +130,7 @@ def compile_system(system: HybridSystem) -> Compiled:
 
 def _programs(system: HybridSystem) -> list[Sparse]:
     """Programs in the order of their numbers."""
-    return [
-        system.rate,
-        system.jacobian,
-        system.linear,
-        system.second,
-        system.roots,
-        system.root_gradient,
-        system.start,
-    ]
+    return [system.rate, system.jacobian, system.linear, system.second, system.roots]
 
 
 def _entries(part: Sparse) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -32,6 +32,7 @@ _GROWTH = 10.0  # of the time from the start to the next look whether a run is a
 _LOOKS = 60  # before a run counts as never resting
 _RESTING_STEPS = 20_000  # most steps to rest
 _REST = 0.1  # tolerances of the steady state relative to those of steps
+_FINEST = 1e-11  # relative tolerance of the steady state, above rounding of the linear algebra
 _RUNNING = -1
 
 
@@ -44,6 +45,7 @@ class Options(NamedTuple):
     threads: int | None
     sensitivities: bool
     seed: int
+    control_sensitivities: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,7 @@ class Course:
         self.next = plan.ends[self.period]
         self.h, self.horizon = np.zeros(count), np.zeros(count)
         self.ties, self.stalled, self.looks, self.steps = np.zeros((4, count), dtype=np.int64)
+        self.stops = np.zeros(count, dtype=np.int64)
         self.status, self.messages = np.full(count, _RUNNING), [""] * count
         self.x_out, self.S_out = np.full((times, n), np.nan), np.full((times, n, q), np.nan)
 
@@ -157,7 +160,7 @@ class Course:
         else:
             self.jumps.look(moment, np.arange(len(rows)))
         self.jumps.act(moment)
-        for array in (self.h, self.horizon, self.looks, self.stalled, self.steps):
+        for array in (self.h, self.horizon, self.looks, self.stalled, self.steps, self.stops):
             array[rows] = 0
         self.next[rows] = self.plan.ends[period]
         self._take(rows, moment, moment.D)
@@ -227,6 +230,7 @@ class Course:
             atol=options.atol,
             max_steps=options.max_steps,
             threads=options.threads,
+            control_sensitivities=options.control_sensitivities,
         )
         written = times <= np.repeat(found.t, np.diff(leg.offsets))
         self.x_out[leg.outputs[written]] = found.x_out[written]
@@ -250,6 +254,10 @@ class Course:
         jumps = good & ~over & (found.switched.any(axis=1) | (here & (leg.due == leg.end)))
         stuck = jumps & (self.stalled[rows] > _STALLED)
         self._fail(rows[stuck], Status.STEP_TOO_SMALL, ", conditions switch to and fro")
+        self.stops[rows] += jumps
+        often = jumps & ~stuck & (self.stops[rows] > self.options.max_steps)
+        self._fail(rows[often], Status.TOO_MANY_STEPS, ", conditions switch too often")
+        stuck |= often
         jumps &= ~stuck
         self._jump(rows[jumps], found.switched[jumps], leg.start[jumps])
         self._look(rows[here & leg.resting & ~jumps & ~stuck])
@@ -329,7 +337,7 @@ class Course:
         if not len(rows):
             return
         elapsed, z = self.t[rows] - self.plan.begin[self.period[rows]], self._inputs(rows)
-        rtol, atol = _REST * self.options.rtol, _REST * self.options.atol
+        rtol, atol = max(_REST * self.options.rtol, _FINEST), _REST * self.options.atol
         settled = settle(self.system, z, self.S[rows], self.dp[rows], elapsed, rtol, atol)
         switch = next_switch(self.system, z)
         waiting = np.isfinite(switch) | np.array([len(self.pools[row]) > 0 for row in rows])

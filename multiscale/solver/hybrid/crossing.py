@@ -1,9 +1,9 @@
 """Moments at which conditions switch inside a step.
 
-A condition has switched where its truth differs from the mode that the right-hand side was taken with; its G is
-its g, with the sign that makes it positive there. Dense output says where to look first; what counts is the state
-at the end of a step of the right size, which is repeated until the moment is known to rounding. The moment that is
-found is the first number after which, to rounding, some condition has switched.
+A condition has switched where its truth differs from the mode that the right-hand side was taken with; its G
+is its g, with the sign that makes it positive there. Dense output says where to look first; what counts is
+the state at the end of a step of the right size, which is repeated until the moment is known to rounding:
+some condition has switched at the end that is found, and none at the number before.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ def switches(work: Work, t: float, x: np.ndarray, G: np.ndarray) -> bool:
 
 
 @jit
-def first_crossing(
-    work: Work, t: float, x: np.ndarray, h: float
-) -> float:
+def first_crossing(work: Work, t: float, x: np.ndarray, h: float) -> float:
     """Fraction of the last step after which some condition has switched, by dense output; 2 if none."""
     prepare_inside(work)
     state, low = work.vectors[RIGHT], 0.0
@@ -67,7 +65,7 @@ def first_crossing(
 
 @jit
 def _peak(work: Work, sample: int) -> float:
-    """Where some G, by a parabola through three samples, peaks near or above zero between them; −1 if none does."""
+    """Where some G peaks near or above zero, by a parabola through three samples; −1 if none does."""
     for i in range(work.G.shape[1]):
         a, b, c = work.G[sample - 2, i], work.G[sample - 1, i], work.G[sample, i]
         curvature = a - 2.0 * b + c
@@ -79,9 +77,7 @@ def _peak(work: Work, sample: int) -> float:
 
 
 @jit
-def _bisected(
-    work: Work, t: float, x: np.ndarray, h: float, low: float, high: float
-) -> float:
+def _bisected(work: Work, t: float, x: np.ndarray, h: float, low: float, high: float) -> float:
     """Fraction at which some condition first has switched, by dense output."""
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
@@ -102,8 +98,8 @@ def locate(
     """Repeat a step from t with sizes that approach the moment of the first switch before its end.
 
     Returns:
-        the time at which the step in `work` ends, t itself if a trial failed; whether some condition has switched
-        there; and how many steps were tried.
+        the time at which the step in `work` ends, t itself if a trial failed; whether some condition has
+        switched there; and how many steps were tried.
     """
     low, high, previous, same, side, count = t, np.inf, t, 0, False, 0
     grain = _GRAIN * (end - t)
@@ -145,7 +141,7 @@ def _after(t: float, grain: float) -> float:
 def _following(
     work: Work, low: float, high: float, end: float, trial: float, previous: float, same: int, width: float
 ) -> float:
-    """Next time to try: the secant's, kept away from the ends of the bracket the more, the longer only one moved."""
+    """Next time to try: the secant's, the farther from the ends of the bracket, the longer only one moved."""
     first = np.inf
     for i in range(len(work.modes)):
         rise = (work.G[0, i] - work.G[LAST, i]) / (trial - previous)

@@ -2,7 +2,7 @@
 
 States are eliminated in an order with little fill-in. The pivot is the diagonal unless another entry of its
 column is much larger, so that factors stay sparse and bounded.
-Source: Davis 2006, Direct Methods for Sparse Linear Systems, section 6.2 (left-looking LU with threshold pivoting).
+Source: Duff, Erisman and Reid 1986, Direct Methods for Sparse Matrices, chapter 5 (threshold pivoting).
 """
 
 from __future__ import annotations
@@ -86,7 +86,12 @@ def _pivot(W: np.ndarray, row: np.ndarray, k: int) -> float:
 
 @jit
 def _eliminate(
-    W: np.ndarray, row: np.ndarray, inverse: np.ndarray, ends: np.ndarray, columns: np.ndarray, upper: np.ndarray
+    W: np.ndarray,
+    row: np.ndarray,
+    inverse: np.ndarray,
+    ends: np.ndarray,
+    columns: np.ndarray,
+    upper: np.ndarray,
 ) -> bool:
     """Eliminate below all pivots; the rows of U are collected on the way."""
     n, last = len(W), 0
@@ -113,7 +118,9 @@ def _eliminate(
 
 
 @jit
-def _collect(W: np.ndarray, row: np.ndarray, ends: np.ndarray, columns: np.ndarray, lower: np.ndarray) -> None:
+def _collect(
+    W: np.ndarray, row: np.ndarray, ends: np.ndarray, columns: np.ndarray, lower: np.ndarray
+) -> None:
     """Collect the entries of L by row."""
     last = 0
     for i in range(len(W)):

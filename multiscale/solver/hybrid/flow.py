@@ -87,8 +87,8 @@ def advance(
 ) -> Advance:
     """Integrate each system to its end or to the first moment at which a condition switches.
 
-    A system whose conditions differ from its modes at the start stays there. Derivatives are those of the accepted
-    steps, with their sizes held constant. Requested times are read from dense output of order 4.
+    A system whose conditions differ from its modes at the start stays there. Derivatives are those of the
+    accepted steps, with their sizes held constant. Requested times are read from dense output of order 4.
 
     Args:
         compiled: the model.

@@ -170,24 +170,22 @@ class Jumps:
 
     def _choose(self, at: Moment, rows: np.ndarray) -> tuple[np.ndarray, list[Pending]]:
         """Take the next event out of every pool that has one to be executed now."""
-        due, several = {}, []
-        for row in rows:
-            if not at.pools[row] or at.status[row] != Status.CONVERGED:
-                continue
-            t = at.z[row, 0]
-            latest = t + resolution(t)
-            due[row] = [pending for pending in at.pools[row] if pending.time <= latest]
+        due, several = dict[int, list[Pending]](), list[int]()
+        rows = rows[at.status[rows] == Status.CONVERGED]
+        latest = at.z[rows, 0] + resolution(at.z[rows, 0])
+        for row, last in zip(rows.tolist(), latest.tolist(), strict=True):
+            due[row] = [pending for pending in at.pools[row] if pending.time <= last]
             if len(due[row]) > 1:
                 several.append(row)
         if several:
             priorities = evaluate(self._priorities, at.z[several])
             for row, priority in zip(several, priorities, strict=True):
                 due[row] = [self._first(at, row, due[row], priority)]
-        due = {row: candidates[0] for row, candidates in due.items() if candidates}
-        for row, pending in due.items():
+        chosen = {row: candidates[0] for row, candidates in due.items() if candidates}
+        for row, pending in chosen.items():
             pool = at.pools[row]
             pool[:] = [other for other in pool if other is not pending]
-        return np.array(list(due), dtype=np.int64), list(due.values())
+        return np.array(list(chosen), dtype=np.int64), list(chosen.values())
 
     def _first(self, at: Moment, row: int, due: list[Pending], priority: np.ndarray) -> Pending:
         """The event with the highest priority; chance decides among several, and those that have none."""

@@ -25,7 +25,7 @@ _TOO_SMALL, _NOT_FINITE = int(Status.STEP_TOO_SMALL), int(Status.NOT_FINITE)
 
 
 class Start(NamedTuple):
-    """What is not changed, per system: P, P', modes, end, requested times and where those of each system begin."""
+    """What is not changed; as in `State`."""
 
     p: np.ndarray
     dp: np.ndarray
@@ -65,7 +65,9 @@ class Control(NamedTuple):
 
 
 @allocating
-def advance_systems(kernel: Kernel, first: int, last: int, start: Start, to: Output, control: Control) -> None:
+def advance_systems(
+    kernel: Kernel, first: int, last: int, start: Start, to: Output, control: Control
+) -> None:
     """Integrate systems `first` to `last` - 1."""
     work = workspace(kernel, start.dp.shape[1], start.dp.shape[2])
     for b in range(first, last):
@@ -87,7 +89,7 @@ def _advance(work: Work, b: int, start: Start, to: Output, control: Control) -> 
     if _ended_by_switch(work, b, to):
         return _REACHED
     if not to.h[b] > 0.0:
-        to.h[b] = _first_step(work, to.t[b], x, end, control)
+        to.h[b] = max(_first_step(work, to.t[b], x, end, control), 16.0 * _EPS * abs(to.t[b]))
     while to.t[b] < end:
         if to.steps[b] + to.rejected[b] >= control.max_steps:
             return _TOO_MANY
@@ -116,7 +118,7 @@ def _step(work: Work, b: int, start: Start, to: Output, control: Control) -> int
         to.h[b] = max(to.h[b], grown) if planned and h < to.h[b] else grown
     if after == t:  # a step that the search tried was not accurate enough
         to.h[b] = h
-        return _RUNNING
+        return _RUNNING if _passes(t, h) else _TOO_SMALL
     if S.shape[1] > 0 and (theta <= 1.0 or not control.tangents):
         tangent(work, t, x, S, h)
     _accept(work, b, start, to, h, after)
@@ -128,8 +130,13 @@ def _reject(to: Output, b: int, h: float, size: float) -> int:
     """Shrink the step; a status if it falls below rounding."""
     to.rejected[b] += 1
     to.h[b] = h * _shrunk(size)
-    tiny = to.h[b] < 4.0 * _EPS * max(abs(to.t[b]), 1e-300)
-    return _TOO_SMALL if tiny else _RUNNING
+    return _RUNNING if _passes(to.t[b], to.h[b]) else _TOO_SMALL
+
+
+@jit
+def _passes(t: float, h: float) -> bool:
+    """Whether a step is long enough for time to pass, with room for rounding."""
+    return h >= 4.0 * _EPS * max(abs(t), 1e-300)
 
 
 @jit
@@ -165,7 +172,7 @@ def _proposed(t: float, h: float, end: float, longest: float) -> tuple[float, bo
 def _try(
     work: Work, t: float, x: np.ndarray, S: np.ndarray, h: float, control: Control
 ) -> tuple[bool, float]:
-    """Try a step; whether it is accurate enough, and its error in units of the tolerance (NaN if it has none)."""
+    """Try a step; whether it is accurate enough, and its error in units of the tolerance (or NaN)."""
     if not attempt(work, t, x, h):
         return False, np.nan
     size = error_of(work, x, control.rtol, control.atol)

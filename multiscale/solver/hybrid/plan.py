@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -19,9 +20,9 @@ class Reset:
 
     Args:
         targets: positions of the states, (target,).
-        reset: as in `HybridEvent`: values: new values of the targets, then their derivative by t; patterns: by
-            x, by active p. It reads the states and parameters at the end of the period before, and the time of
-            the start; in the first period the states of the model's start and the period's own parameters.
+        reset: as in `HybridEvent`. values: new values of the targets, then their derivative by t; patterns:
+            by x, by active p. It reads states and parameters at the end of the period before, and the time
+            of the start; in the first period the states of the model's start and the period's own parameters.
     """
 
     targets: np.ndarray
@@ -95,21 +96,18 @@ class Plan:
             DataError: a period does not fit the model or its neighbours.
         """
         periods = [period for run in runs for period in run.periods]
-        counts = np.array([len(run.periods) for run in runs], dtype=np.int64)
-        first = np.concatenate([[0], np.cumsum(counts)])
+        first = np.concatenate([[0], np.cumsum([len(run.periods) for run in runs], dtype=np.int64)])
+        p, dp = _stacked(system, periods, sensitivities)
+        if p is None or dp is None or (np.diff(first) == 0).any():
+            _refuse(system, runs, sensitivities)
         is_last = np.zeros(len(periods), dtype=bool)
         is_last[first[1:] - 1] = True
         start = np.array([period.start for period in periods], dtype=np.float64)
         listed = [np.asarray(period.times, dtype=np.float64) for period in periods]
         times = np.concatenate([np.zeros(0), *listed])
         ends = np.concatenate([[0], np.cumsum([len(some) for some in listed])])
-        p, dp = _stacked(system, periods, sensitivities)
-        if p is None or dp is None or not counts.all() or not _in_order(start, is_last, times, ends):
-            for number, run in enumerate(runs):
-                _check(system, run, number, sensitivities)
-            raise DataError(
-                "`runs` must give all periods the same directions; got several numbers of columns of `dp`."
-            )
+        if not _in_order(start, is_last, times, ends):
+            _refuse(system, runs, sensitivities)
         steady = np.zeros(len(periods), dtype=bool)
         filled = ends[1:] > ends[:-1]
         steady[filled] = np.isinf(times[ends[1:][filled] - 1])
@@ -171,6 +169,13 @@ def _groups(periods: Sequence[Period]) -> tuple[np.ndarray, list[tuple[Reset, ..
                 resets.append(period.resets)
             group[k] = known[key]
     return group, resets
+
+
+def _refuse(system: HybridSystem, runs: Sequence[Run], sensitivities: bool) -> NoReturn:
+    """Say what is wrong with runs."""
+    for number, run in enumerate(runs):
+        _check(system, run, number, sensitivities)
+    raise DataError("`runs` must all have derivatives by the same number of directions; got `dp` of several.")
 
 
 def _check(system: HybridSystem, run: Run, number: int, sensitivities: bool) -> None:

@@ -26,6 +26,7 @@ def simulate(
     threads: int | None = None,
     sensitivities: bool = False,
     seed: int = 0,
+    control_sensitivities: bool = False,
 ) -> list[Outcome]:
     """Integrate runs of one model, each from the model's start through its periods.
 
@@ -38,10 +39,11 @@ def simulate(
     Other args:
         rtol: relative tolerance of a step; steady states are found to a tenth of it.
         atol: absolute tolerance, () or (n,).
-        max_steps: attempted steps per run between two stops.
+        max_steps: attempted steps per run between two stops, and stops per period.
         threads: that integrate; None = one per core.
         sensitivities: whether to compute derivatives; otherwise S has q = 0.
         seed: of the random order of simultaneous events that have the same priority, or none.
+        control_sensitivities: whether errors of S, in the same tolerances, bound the steps too.
 
     Returns:
         One outcome per run.
@@ -51,7 +53,7 @@ def simulate(
     """
     compiled = system if isinstance(system, Compiled) else compile_system(system)
     tolerance = np.broadcast_to(np.asarray(atol, dtype=np.float64), (len(compiled.system.states),)).copy()
-    options = Options(rtol, tolerance, max_steps, threads, sensitivities, seed)
+    options = Options(rtol, tolerance, max_steps, threads, sensitivities, seed, control_sensitivities)
     outcomes: list[Outcome] = []
     for batch in _batches(compiled.system, runs, sensitivities):
         outcomes += Course(compiled, batch, options).run()

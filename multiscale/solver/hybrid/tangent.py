@@ -24,8 +24,8 @@ from multiscale.solver.hybrid.work import (
     MOVED,
     RIGHTS,
     STAGES,
-    U,
     Matrix,
+    U,
     Work,
     evaluate,
     matrix,
@@ -34,7 +34,13 @@ from multiscale.solver.hybrid.work import (
 )
 from multiscale.solver.rodas5p import RODAS5P
 
-__all__ = ["multiply", "multiply_directions", "prepare_tangents", "tangent", "tangent_error", "tangents_inside"]
+__all__ = [
+    "multiply",
+    "prepare_tangents",
+    "tangent",
+    "tangent_error",
+    "tangents_inside",
+]
 
 _ALPHA, _D, _M = (np.array(row) for row in (RODAS5P.alpha, RODAS5P.d, RODAS5P.m))
 _A, _C = (np.array([[*row, *[0.0] * (STAGES - len(row))] for row in part]) for part in (RODAS5P.a, RODAS5P.c))
@@ -100,7 +106,7 @@ def multiply(work: Work, program: int, S: np.ndarray, to: np.ndarray) -> None:
     """Add ∂/∂x S + ∂/∂p P' to `to`, (row, q), with the first two matrices of a program that was run."""
     values = registers(work, program)
     _multiply(matrix(work, program, 0), values, S, to)
-    multiply_directions(work, program, 1, to)
+    _multiply_directions(work, program, 1, to)
 
 
 @jit
@@ -116,7 +122,7 @@ def _multiply(by: Matrix, values: np.ndarray, right: np.ndarray, to: np.ndarray)
 
 
 @jit
-def multiply_directions(work: Work, program: int, number: int, to: np.ndarray) -> None:
+def _multiply_directions(work: Work, program: int, number: int, to: np.ndarray) -> None:
     """Add a matrix of a program that was run, times P', to `to`, (row, q)."""
     by, values = matrix(work, program, number), registers(work, program)
     ends, columns, entries = work.dp_ends, work.dp_columns, work.dp

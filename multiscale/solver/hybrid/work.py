@@ -1,7 +1,7 @@
 """Memory of one thread, allocated once: programs with their registers, and the arrays of a step.
 
-Few arrays with many rows, because every array that is handed to a compiled function costs time, there and when it
-is compiled; the constants here name their rows.
+Few arrays with many rows, because every array that is handed to a compiled function costs time, there and
+when it is compiled; the constants here name their rows.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ STAGES = len(RODAS5P.alpha)
 """Stages of a step."""
 
 F, DRIFT, RIGHT, NEW, SIDE, INVERSE, DENSE = range(7)
-"""Rows of `vectors`: f and ∂f/∂t at the start of a step; right-hand side of a stage; state at the end; scratch of
-solving; 1 / pivots; three coefficients of the dense output, and after them the states of the stages."""
+"""Rows of `vectors`: f and ∂f/∂t at the start of a step; right-hand side of a stage; state at the end;
+scratch of solving; 1 / pivots; three coefficients of the dense output."""
 AT = DENSE + 3
 U = AT + STAGES
 """Rows of `vectors`: states of the stages, and the stages u."""
 
 RIGHTS, MOVED, DNEW, SIDES, DDENSE = range(5)
-"""Rows of `tangents`: right-hand side and S + Σ a_ij u_j' of a stage; derivatives of the end; scratch of solving;
-derivatives of the coefficients of the dense output, and after them those of the stages."""
+"""Rows of `tangents`: right-hand side and S + Σ a_ij u_j' of a stage; derivatives of the end; scratch of
+solving; derivatives of the three coefficients of the dense output."""
 DU = DDENSE + 3
 """Rows of `tangents`: derivatives of the stages."""
 
 ROW, SOURCE, ORDER, RANK, LOWER, UPPER = range(6)
-"""Rows of `indices`: row of W that was taken i-th; the equation which that is; state that is eliminated i-th; when
-each state is eliminated; where the rows of L and U begin in `columns` and `entries`."""
+"""Rows of `indices`: row of W that was taken i-th; the equation which that is; state that is eliminated i-th;
+when each state is eliminated; where the rows of L and U begin in `columns` and `entries`."""
 
 HIGH, LAST = 5, 6
 """Rows of `G` after five places in a step: at the end of a bracket, and at the last trial."""
