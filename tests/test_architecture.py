@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from petab_problems import write_1
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "multiscale"
@@ -49,6 +50,8 @@ HEAVY = [
     "scipy",
     "networkx",
     "ndex2",
+    "numba",
+    "libsbml",
 ]
 
 
@@ -75,6 +78,13 @@ def imported_rooms(file: Path) -> Iterator[tuple[int, str]]:
             package, *rest = name.split(".")
             if package == "multiscale" and rest:
                 yield getattr(node, "lineno", 0), rest[0]
+
+
+def loaded_by(code: str) -> list[str]:
+    """Heavy modules that a program loads."""
+    code += f"\nimport sys; print([name for name in {HEAVY} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    return ast.literal_eval(run.stdout.splitlines()[-1])
 
 
 def words(file: Path) -> set[str]:
@@ -173,6 +183,13 @@ def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = f"import multiscale, sys; print([name for name in {HEAVY} if name in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert run.stdout.strip() == "[]"
+    assert loaded_by("import multiscale") == []
+
+
+@pytest.mark.parametrize("words", [["--gradient"], ["--fit", "--starts", "2", "--no-profiles"]])
+def test_petab_problems_are_evaluated_and_fitted_without_pytorch(words: list[str], tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "out")] if "--fit" in words else []
+    arguments = ["multiscale", "petab", str(write_1(tmp_path)), *words, *out]
+    code = f"import sys; from multiscale.cli import main; sys.argv = {arguments}\ntry:\n    main()\n"
+    code += "except SystemExit as ended:\n    assert not ended.code"
+    assert not {"torch", "anndata", "networkx"} & set(loaded_by(code))

@@ -1,6 +1,5 @@
 """The command line: every mistake is one line, exit code 2, and nothing on disk."""
 
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from multiscale import content
 from multiscale.cli import main
+from multiscale.runs import run as runs
 
 
 @pytest.fixture
@@ -282,16 +282,13 @@ def test_a_mistake_with_runs_is_one_line_and_changes_no_file(mistake: str, comma
     assert after == before
 
 
-RUN = importlib.import_module("multiscale.runs.run")  # the package has a function of this name
-
-
 def interrupted(*_):
     raise KeyboardInterrupt
 
 
 def test_an_interrupted_fit_says_how_to_go_on_and_goes_on(command, project: Path, monkeypatch):
     with monkeypatch.context() as stopped:
-        stopped.setattr(RUN, "complete", interrupted)
+        stopped.setattr(runs, "complete", interrupted)
         code, _, err = command(*FIT)
     assert code == 130
     assert "`multiscale fit --resume out` goes on" in err
@@ -303,7 +300,7 @@ def test_an_interrupted_fit_says_how_to_go_on_and_goes_on(command, project: Path
 def test_an_interrupt_before_anything_was_kept_says_that_nothing_was_written(
     command, project: Path, monkeypatch
 ):
-    monkeypatch.setattr(RUN, "problem_from_config", interrupted)
+    monkeypatch.setattr(runs, "problem_from_config", interrupted)
     code, _, err = command(*FIT)
     assert (code, "nothing was written" in err, (project / "out").exists()) == (130, True, False)
 

@@ -64,6 +64,15 @@ def test_derivatives_agree_with_automatic_differentiation(expression: Expression
     np.testing.assert_allclose(found[regular], expected[regular], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["min", "max"])
+def test_of_two_equal_arguments_the_second_is_differentiated(name: str) -> None:
+    expression, point = apply(name, X, Y), [2.0, 2.0, 1.0]
+    inputs = torch.tensor(point, dtype=torch.float64, requires_grad=True)
+    evaluate_torch(compile_program([expression], INPUTS, 3), inputs)[0].backward()
+    assert inputs.grad is not None
+    assert gradient(expression, point).tolist() == inputs.grad.tolist() == [0.0, 1.0, 0.0]
+
+
 TEXTS = [
     "x^3 * y / (z^4 + x^4)",
     "tan(x) + cos(y) * sinh(z) - cosh(x * y)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multiscale.fit.petab.intervals import fisher_intervals, profile_intervals
+from multiscale.fit.petab.intervals import fisher_intervals, observed_information, profile_intervals
 from multiscale.fit.trust_region import Evaluation
 
 RISE = 1.3527717270  # half of the 90 % quantile of chi-squared with one degree of freedom
@@ -55,3 +55,13 @@ def test_a_profile_that_levels_off_is_open_on_that_side():
     )
     assert np.isinf(high[0]) and low[0] == pytest.approx(-np.log(1 + np.sqrt(RISE)), abs=0.01)
     assert table["value"].max() == 9.0
+
+
+def test_observed_information_is_the_hessian_of_a_function_that_bends():
+    def bent(x: np.ndarray) -> Evaluation:  # 2 a² + a b + b² + a³
+        a, b = x.T
+        gradient = np.stack([4 * a + b + 3 * a**2, a + 2 * b], axis=1)
+        return Evaluation(2 * a**2 + a * b + b**2 + a**3, gradient, np.tile(np.eye(2), (len(x), 1, 1)))
+
+    found = observed_information(bent, np.array([0.5, 0.2]), np.eye(2), *WIDE)
+    assert np.allclose(found, [[4 + 6 * 0.5, 1], [1, 2]], atol=1e-6)

@@ -289,8 +289,8 @@ def _on_tensors() -> dict[str, Callable[..., Tensor]]:
         "sign": lambda a: torch.where(torch.isnan(a), a, torch.sign(a)),
         "gamma": gamma,
         "trigamma": lambda a: torch.special.polygamma(1, a),
-        "min": torch.minimum,
-        "max": torch.maximum,
+        "min": lambda a, b: torch.where((a < b) | torch.isnan(a), a, b),  # of equal ones the second, as in
+        "max": lambda a, b: torch.where((a > b) | torch.isnan(a), a, b),  # derivatives; torch takes the mean
         "<": truth(torch.lt),
         "<=": truth(torch.le),
         "==": truth(torch.eq),

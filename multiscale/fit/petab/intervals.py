@@ -1,4 +1,4 @@
-"""Intervals of fitted parameters: from the Fisher information, and from profiles of the objective."""
+"""Intervals of fitted parameters: from the observed information, and from profiles of the objective."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from multiscale.fit.trust_region import Evaluate, Tolerances, minimise
 
-__all__ = ["LEVEL", "Fisher", "fisher_intervals", "profile_intervals"]
+__all__ = ["LEVEL", "Fisher", "fisher_intervals", "observed_information", "profile_intervals"]
 
 LEVEL = 0.9
 """Share of intervals that should hold the truth."""
@@ -19,6 +19,8 @@ LEVEL = 0.9
 _RISE = float(chi2.ppf(LEVEL, 1)) / 2  # of the negative log posterior at the ends of a profile interval
 _CLOSE = 0.02
 _ROUNDS = 12
+_MOVE = 1e-4  # on the scale of estimation, where differences of gradients are good to about 1e-4
+_TOLERANCES = Tolerances(value=1e-6, iterations=200)
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,48 @@ class Fisher:
     at_bound: np.ndarray
 
 
+def observed_information(
+    evaluate: Evaluate, x: np.ndarray, hessian: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """Hessian of the objective at an optimum, by central differences of its exact gradient.
+
+    The expected information leaves out the curvature of the model, which decides about directions that the
+    data determine poorly. Rows of parameters on a bound keep the expected information.
+
+    Args:
+        evaluate: negative log posterior.
+        x: optimum, shape (parameter,).
+        hessian: expected information there, shape (parameter, parameter).
+        lower, upper: bounds, shape (parameter,).
+    """
+    free = np.flatnonzero(~_at_bound(x, lower, upper) & (upper > lower))
+    if not len(free):
+        return hessian
+    moves = np.zeros((len(free), len(x)))
+    moves[np.arange(len(free)), free] = np.minimum(_MOVE, np.minimum(upper - x, x - lower)[free] / 2)
+    ends = evaluate(np.concatenate([x + moves, x - moves]))
+    if not np.isfinite(ends.value).all():
+        return hessian
+    rise = ends.gradient[: len(free)] - ends.gradient[len(free) :]
+    slopes = rise[:, free] / (2 * moves[np.arange(len(free)), free])[:, None]
+    found = hessian.copy()
+    found[np.ix_(free, free)] = (slopes + slopes.T) / 2
+    return found
+
+
 def fisher_intervals(x: np.ndarray, hessian: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Fisher:
-    """Standard deviations from the inverse Fisher information.
+    """Standard deviations from the inverse information.
 
     A direction counts as flat where moving along it through the whole width of the bounds would change the
     objective by less than the rise at the end of an interval.
 
     Args:
         x: optimum on the estimation scale, shape (parameter,).
-        hessian: Fisher information and curvature of priors, shape (parameter, parameter).
+        hessian: information of data and priors, shape (parameter, parameter).
         lower, upper: bounds.
     """
     width = np.where(np.isfinite(upper - lower), upper - lower, 1.0)
-    at_bound = (x - lower < 1e-4 * width) | (upper - x < 1e-4 * width)
+    at_bound = _at_bound(x, lower, upper)
     free = ~at_bound & (width > 0)
     H = (width[:, None] * hessian * width)[np.ix_(free, free)]
     values, vectors = np.linalg.eigh(H) if free.any() else (np.zeros(0), np.zeros((0, 0)))
@@ -63,6 +94,11 @@ def fisher_intervals(x: np.ndarray, hessian: np.ndarray, lower: np.ndarray, uppe
     flat = np.zeros((int(open_ended.sum()), len(x)))
     flat[:, free] = vectors[:, open_ended].T
     return Fisher(sd, undetermined, flat, at_bound)
+
+
+def _at_bound(x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    width = np.where(np.isfinite(upper - lower), upper - lower, 1.0)
+    return (x - lower < 1e-4 * width) | (upper - x < 1e-4 * width)
 
 
 def profile_intervals(
@@ -103,7 +139,7 @@ def profile_intervals(
         begin = np.stack([side.proposal() for side in going])
         for row, side in enumerate(going):
             fixed_lower[row, side.j] = fixed_upper[row, side.j] = begin[row, side.j]
-        found = minimise(evaluate, begin, fixed_lower, fixed_upper, Tolerances(value=1e-5, iterations=40))
+        found = minimise(evaluate, begin, fixed_lower, fixed_upper, _TOLERANCES)
         for row, side in enumerate(going):
             rise = float(found.at.value[row]) - value
             side.saw(found.x[row], rise)
@@ -125,7 +161,7 @@ class _Side:
         self.bound = float((lower if sign < 0 else upper)[j])
         self._near, self._rise_near, self._begin = x.copy(), 0.0, float(x[j])
         self._far: tuple[float, float] | None = None
-        others = np.arange(len(x)) != j
+        others = (np.arange(len(x)) != j) & ~_at_bound(x, lower, upper)  # those cannot follow
         self._follow = np.zeros(len(x))
         self._follow[j] = 1.0
         self._follow[others] = -np.linalg.pinv(hessian[np.ix_(others, others)]) @ hessian[others, j]

@@ -11,7 +11,13 @@ import numpy as np
 import pandas as pd
 
 from multiscale.errors import DataError
-from multiscale.fit.petab.intervals import LEVEL, Fisher, fisher_intervals, profile_intervals
+from multiscale.fit.petab.intervals import (
+    LEVEL,
+    Fisher,
+    fisher_intervals,
+    observed_information,
+    profile_intervals,
+)
 from multiscale.fit.petab.multistart import MultiStart, Settings, evaluator, multistart
 from multiscale.fit.petab.objective import Objective
 from multiscale.fit.petab.starts import linear
@@ -39,9 +45,9 @@ class PetabFit:
 
     Args:
         problem: what was fitted.
-        parameters: index parameterId; columns scale, estimate, lower, upper (ends of 90 % intervals by Fisher
-            information), profileLower, profileUpper (by profiles, NaN where none were made), status, all
-            values on the linear scale; `theta` on the estimation scale.
+        parameters: index parameterId; columns scale, estimate, lower, upper (ends of 90 % intervals by the
+            observed information), profileLower, profileUpper (by profiles, NaN where none were made), status,
+            all values on the linear scale; `theta` on the estimation scale.
         starts: one row per start, best first: start, loss (negative log posterior), reason, and the
             parameters on the estimation scale.
         profiles: columns parameterId, value (estimation scale), rise (nats); empty without profiles.
@@ -136,22 +142,22 @@ def fit_petab(
     objective = objective or Objective(problem, **SEARCHING)
     found = multistart(objective, settings, checkpoint, progress)
     best = int(found.order[0])
-    x, hessian = found.search.x[best], found.search.at.hessian[best]
+    x = found.search.x[best]
     value = float(found.search.at.value[best])
     if not np.isfinite(value):
         raise DataError(f"{problem.path}: no start ended where the model can be simulated.")
-    fisher = fisher_intervals(x, hessian, objective.lower, objective.upper)
-    ends, table = None, pd.DataFrame(columns=["parameterId", "value", "rise"])
+    ends = objective.lower, objective.upper
+    hessian = observed_information(evaluator(objective), x, found.search.at.hessian[best], *ends)
+    fisher = fisher_intervals(x, hessian, *ends)
+    profiled, table = None, pd.DataFrame(columns=["parameterId", "value", "rise"])
     if profiles:
-        raw, low, high = profile_intervals(
-            evaluator(objective), x, value, hessian, objective.lower, objective.upper, profile_progress
-        )
+        raw, low, high = profile_intervals(evaluator(objective), x, value, hessian, *ends, profile_progress)
         raw.insert(0, "parameterId", [objective.names[i] for i in raw.pop("parameter")])
-        ends, table = (low, high), raw
+        profiled, table = (low, high), raw
     at_best = objective.value(x[None])
     return PetabFit(
         problem,
-        _parameters(objective, x, fisher, ends),
+        _parameters(objective, x, fisher, profiled),
         _starts(objective, found),
         table,
         float(at_best.llh[0]),

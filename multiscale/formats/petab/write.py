@@ -18,7 +18,6 @@ from multiscale.formats.petab.parameter_rows import parameter_rows
 from multiscale.formats.petab.problem import PetabProblem
 from multiscale.formats.petab.write_tables import Cells, formula_text, identifier, number_text, write_table
 from multiscale.formats.sbml.elements import sbml_identifiers
-from multiscale.formats.sbml.write import equations_to_sbml
 
 __all__ = ["write_parameters", "write_petab"]
 
@@ -143,6 +142,8 @@ def _version_2(problem: PetabProblem) -> tuple[dict[str, list[Cells]], dict[str,
 
 def _model(problem: PetabProblem) -> str:
     """SBML of the model; local parameters, which tables cannot name, get identifiers."""
+    from multiscale.formats.sbml.write import equations_to_sbml  # loads PyTorch, which tables do not need
+
     names = sbml_identifiers(problem.equations)
     new = {name: other for name, other in names.items() if name != other}
     return equations_to_sbml(renamed(problem.equations, new), problem.name)
