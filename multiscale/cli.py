@@ -290,7 +290,7 @@ def petab(
     from multiscale.formats.document import to_json
     from multiscale.runs import petab as petab_runs
 
-    _listen(logging.WARNING)
+    _listen(logging.INFO)
     solver = {name: value for name, value in (("rtol", rtol), ("atol", atol)) if value is not None}
     if not fit:
         found = petab_runs.evaluate_petab(

@@ -67,6 +67,18 @@ def network(
     return Graph.from_tables("kinetic", nodes, edges, parameters, {"compartments": compartments or {}})
 
 
+def binding(fast: bool, k_on: float = 1.0) -> Graph:
+    """An enzyme that binds its substrate, given Kd = 0.4 µM by two rate constants, and turns it over."""
+    values = {"k_on": (k_on, "1/(uM*s)"), "k_off": (0.4 * k_on, "1/s"), "k_cat": (0.02, "1/s")}
+    return network(
+        {"bind": "E + S -> ES", "turn": "ES -> E + P"},
+        {"bind": {"k_f": "k_on", "k_r": "k_off", "reversible": True, "fast": fast}, "turn": {"k_f": "k_cat"}},
+        values=values,
+        complexes={"ES": ("E + S", ""), "P": ("S", "")},
+        species={"E": {"initial": "0.5"}, "S": {"initial": "2"}},
+    )
+
+
 def _side(text: str) -> dict[str, int]:
     """Stoichiometry of `2 A + B`."""
     words = [term.split() for term in text.split("+") if term.strip()]

@@ -268,8 +268,8 @@ def test_a_document_without_one_of_its_parts_is_refused(graph, tmp_path: Path) -
 def test_an_unknown_suffix_lists_the_known_ones(graph, tmp_path: Path) -> None:
     with pytest.raises(
         FormatError,
-        match=r"did you mean `.graphml`\? Known: `.cx2`, `.cyjs`, `.graphml`, `.safetensors`, `.sbml`, `.sif`, "
-        r"`.tsv`, `.xml`",
+        match=r"did you mean `.graphml`\? Known: `.cx2`, `.cyjs`, `.graphml`, `.safetensors`, `.sbml`, "
+        r"`.sif`, `.tsv`, `.xml`",
     ):
         formats.export(graph, tmp_path / "n.graphm")
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from small_kinetics import network
+from small_kinetics import binding, network
 
 from multiscale.equations.expression import symbol
 from multiscale.errors import DataError, GraphError
@@ -119,19 +119,8 @@ def test_without_a_value_nothing_is_lowered():
         graph_equations(graph)
 
 
-def fast_binding() -> Graph:
-    values = {"k_on": (1.0, "1/(uM*s)"), "k_off": (0.4, "1/s"), "k_cat": (0.02, "1/s")}
-    return network(
-        {"bind": "E + S -> ES", "turn": "ES -> E + P"},
-        {"bind": {"k_f": "k_on", "k_r": "k_off", "reversible": True, "fast": True}, "turn": {"k_f": "k_cat"}},
-        values=values,
-        complexes={"ES": ("E + S", ""), "P": ("S", "")},
-        species={"E": {"initial": "0.5"}, "S": {"initial": "2"}},
-    )
-
-
 def test_a_reaction_at_rapid_equilibrium_needs_a_stated_rate_and_nears_it_when_that_is_large():
-    graph = fast_binding()
+    graph = binding(True)
     with pytest.raises(GraphError, match=r"reaction `bind` is `fast`(.|\n)*give `k_on`"):
         graph_equations(graph)
     wanted = simulate(graph, [20.0, 100.0], rtol=1e-9, atol=1e-13).frame()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_kinetics import network
+from small_kinetics import binding, network
 
 from multiscale.errors import GraphError
 from multiscale.graph import read_graph
@@ -232,18 +232,6 @@ def test_the_cascade_is_as_steep_as_published():
     assert (
         4.0 < math.log(81.0) / (high - low) < 5.0
     )  # Huang and Ferrell 1996, abstract: Hill coefficient 4 to 5
-
-
-def binding(fast: bool, k_on: float = 1.0):
-    """An enzyme that binds its substrate, given Kd = 0.4 µM by two rate constants, and turns it over."""
-    values = {"k_on": (k_on, "1/(uM*s)"), "k_off": (0.4 * k_on, "1/s"), "k_cat": (0.02, "1/s")}
-    return network(
-        {"bind": "E + S -> ES", "turn": "ES -> E + P"},
-        {"bind": {"k_f": "k_on", "k_r": "k_off", "reversible": True, "fast": fast}, "turn": {"k_f": "k_cat"}},
-        values=values,
-        complexes={"ES": ("E + S", ""), "P": ("S", "")},
-        species={"E": {"initial": "0.5"}, "S": {"initial": "2"}},
-    )
 
 
 def test_a_fast_reaction_is_the_limit_of_ever_faster_ones():

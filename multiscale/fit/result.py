@@ -223,6 +223,35 @@ class Result:
             values["parameter"] = self.parameters.set_index("parameterId")
         formats.export(self.problem.graph, Path(path), values, self.metadata())
 
+    def write_petab(self, folder: str | Path, *, version: int = 2, overwrite: bool = False) -> Path:
+        """Write model, conditions, measurements and fitted parameters as a PEtab problem.
+
+        Args:
+            folder: a new or empty folder, unless `overwrite`.
+            version: of PEtab; 1 cannot hold changes after the start, nor formulas of conditions.
+            overwrite: replace files of the same names.
+
+        Returns:
+            Path of the YAML file.
+
+        Raises:
+            FormatError: the fit asks something that PEtab has no words for, by name.
+
+        See `petab_from_graph` for what becomes what.
+        """
+        from multiscale.formats.petab import petab_from_graph, write_petab
+
+        problem = self.problem
+        fitted = self.parameters.set_index("parameterId")["nominalValue"]
+        stated = petab_from_graph(
+            problem.graph,
+            problem.data,
+            regime=problem.regime,
+            values={str(name): float(value) for name, value in fitted.items()},
+            temperature=problem.temperature,
+        )
+        return write_petab(stated, folder, version=version, overwrite=overwrite)
+
     def write_anndata(self, adata: Any, key_added: str = "multiscale") -> None:
         """Write concentrations, complexes and pathway activities into an AnnData, in place.
 

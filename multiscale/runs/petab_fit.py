@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -94,7 +95,9 @@ def fit_from_command(
     if sampling not in get_args(Sampling):
         raise ConfigError(f"`--sampling` = `{sampling}`; {nearest(sampling, get_args(Sampling))}")
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bars:
         search_bar = bars.add_task("search", total=starts)
         profile_bar = bars.add_task("profiles", total=None, visible=False)
 
@@ -163,7 +166,7 @@ def _draw(result: PetabFit, objective: Objective, simulation: pd.DataFrame, out:
     from multiscale.report.plots import fits, parameters, profile, waterfall
 
     ends = pd.DataFrame({"lower": objective.lower, "upper": objective.upper}, index=objective.names)
-    pictures = {
+    pictures: dict[str, Callable[[], Any]] = {
         "waterfall": lambda: waterfall(result.starts),
         "parameters": lambda: parameters(result.starts, ends),
         "fits": lambda: fits(simulation),
@@ -179,7 +182,7 @@ def _draw(result: PetabFit, objective: Objective, simulation: pd.DataFrame, out:
     if len(result.profiles):
         pictures["profiles"] = profiles
     for name, picture in pictures.items():
-        figure = picture().figure
+        figure = picture().get_figure(root=True)
         with atomic.replace(out / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=150)
         plt.close(figure)

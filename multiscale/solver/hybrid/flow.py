@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +15,8 @@ from multiscale.solver.hybrid.compiled import Compiled, plain
 from multiscale.solver.hybrid.loop import Control, Output, Start, advance_systems
 
 __all__ = ["Advance", "State", "advance"]
+
+log = logging.getLogger("multiscale")
 
 
 def _no_times() -> np.ndarray:
@@ -106,7 +111,8 @@ def advance(
     size = compiled.kernel.states
     tolerance = np.array(np.broadcast_to(atol, (size,)), dtype=np.float64, order="C")
     control = Control(float(rtol), tolerance, int(max_steps), float(longest), bool(control_sensitivities))
-    systems, workers = len(to.t), threads or len(os.sched_getaffinity(0))
+    systems, workers = len(to.t), threads or _cores()
+    _announce()
     chunks = np.linspace(0, systems, min(systems, 4 * workers if workers > 1 else 1) + 1).astype(int).tolist()
 
     def work(k: int) -> None:
@@ -118,6 +124,19 @@ def advance(
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(work, range(len(chunks) - 1)))
     return Advance(to.status, to.switched, to.t, to.x, to.S, to.h, to.x_out, to.S_out, to.steps, to.rejected)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _announce() -> None:
+    """Say why the first simulation of an installation takes long."""
+    cache = advance_systems.stats.cache_path
+    if cache is None or not any(Path(cache).glob("*advance_systems*.nbi")):
+        log.info("compiling the solver, once for this installation: about a minute")
 
 
 def _start(state: State) -> Start:
