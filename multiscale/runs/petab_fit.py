@@ -129,7 +129,8 @@ def _check(out: Path, overwrite: bool) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / SEARCH).exists() and not (out / ".lock").exists():
         raise OutputError(f"{out}: the folder is not empty and holds no fit; give another one.")
     if (out / "summary.json").exists():
-        (out / SEARCH).unlink(missing_ok=True)
+        for name in (SEARCH, "summary.json"):  # so that an interruption leaves an unfinished fit
+            (out / name).unlink(missing_ok=True)
 
 
 def _write(result: PetabFit, objective: Objective, out: Path) -> dict[str, Any]:

@@ -167,7 +167,7 @@ class _Side:
         self._follow[others] = -np.linalg.pinv(hessian[np.ix_(others, others)]) @ hessian[others, j]
         bend = float(self._follow @ hessian @ self._follow)
         width = abs(float(upper[j] - lower[j]))
-        self._step = min(np.sqrt(2 * _RISE / bend), width) if bend > 0 else width / 10
+        self._step = min(np.sqrt(_RISE / bend / 2), width) if bend > 0 else width / 10  # half of the way
         self._lower, self._upper = lower, upper
         self._target = self._clipped(float(x[j]) + sign * self._step)
         self.end = sign * np.inf
