@@ -96,7 +96,6 @@ def points(objective: Any, count: int) -> np.ndarray:
 def ours(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds to the first gradient in a new process, and ms per start in a batch."""
     from multiscale.fit.petab.objective import Objective
-
     from multiscale.formats.petab import read_petab
 
     command = [sys.executable, "-c", FIRST, str(path)]
@@ -129,7 +128,6 @@ def amici(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     except ImportError:
         return {}
     from multiscale.fit.petab.objective import Objective
-
     from multiscale.formats.petab import read_petab
 
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # its own swig
