@@ -8,6 +8,7 @@ from pathlib import Path
 
 import libsbml
 import numpy as np
+import pandas as pd
 import pytest
 from small_kinetics import network
 
@@ -198,3 +199,16 @@ def test_libroadrunner_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch
     export = importlib.import_module("export")
     assert export.compare(name)[1] < 1e-6
     del sys.modules["export"]
+
+
+def test_a_fit_whose_species_bind_nothing_is_written_without_them(tmp_path: Path) -> None:
+    graph = read_graph("pbmc_surface")
+    means = {
+        kind: pd.DataFrame({"mean_concentration_uM": 0.5}, index=graph.nodes[kind].index)
+        for kind in ("molecule", "complex")
+    }
+    write(graph, tmp_path / "model.xml", means)
+    equations = read_equations(tmp_path / "model.xml")
+    bound = set(graph.edges["subunit"]["source"])
+    lonely = [name for name in graph.molecules if name not in bound]
+    assert lonely and not set(lonely) & set(equations.species)

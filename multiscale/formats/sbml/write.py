@@ -135,7 +135,10 @@ def write(
     fitted = values["parameter"]["nominalValue"] if "parameter" in values else pd.Series(dtype=float)
     numbers = {str(n): float(v) for n, v in fitted.dropna().items() if n in graph.parameters.index}
     _refuse_corrected(graph, values, numbers)
-    start = None if len(graph.nodes["reaction"]) else _means(values)
+    start = None
+    if not len(graph.nodes["reaction"]):  # species that bind nothing are in the fit, but not in the model
+        binding = graph_equations(graph, numbers, kelvin).species
+        start = {name: mean for name, mean in _means(values).items() if name in binding}
     text = graph_to_sbml(graph, values=numbers, initial=start, temperature=kelvin)
     with atomic.replace(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
