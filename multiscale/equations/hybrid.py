@@ -13,10 +13,10 @@ import numpy as np
 
 from multiscale.equations.program import Program
 
-__all__ = ["ABOVE", "ABOVE_OR_AT", "EQUAL", "UNEQUAL", "HybridEvent", "HybridSystem", "Sparse"]
+__all__ = ["ABOVE", "ABOVE_OR_AT", "HybridEvent", "HybridSystem", "Sparse"]
 
-ABOVE, ABOVE_OR_AT, EQUAL, UNEQUAL = range(4)
-"""When a condition on g is true: g > 0, g >= 0, g == 0, g != 0."""
+ABOVE, ABOVE_OR_AT = range(2)
+"""When a condition on g is true: g > 0, or g >= 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class HybridSystem:
         second: of u ↦ ∂f/∂x u + ∂f/∂t w: patterns: its derivatives by x, and by p.
         roots: values: g (M).
         root_gradient: values: g (M), ∂g/∂t (M); patterns: ∂g/∂x, ∂g/∂p.
-        kinds: ABOVE, ABOVE_OR_AT, EQUAL or UNEQUAL per condition, shape (M,).
+        kinds: ABOVE or ABOVE_OR_AT per condition, shape (M,).
         events: in the order of the model.
     """
 

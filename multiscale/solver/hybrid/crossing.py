@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multiscale.equations.hybrid import ABOVE, ABOVE_OR_AT
+from multiscale.equations.hybrid import ABOVE_OR_AT
 from multiscale.solver.hybrid.compiled import ROOTS, copy, jit
 from multiscale.solver.hybrid.step import attempt, error_of, inside, prepare_inside
 from multiscale.solver.hybrid.work import HIGH, LAST, NEW, RIGHT, Work, outputs, registers, set_point
@@ -31,14 +31,12 @@ def has_switched(work: Work, G: np.ndarray, i: int) -> bool:
 def switches(work: Work, t: float, x: np.ndarray, G: np.ndarray) -> bool:
     """Fill in G of all conditions; whether any has switched."""
     set_point(work, ROOTS, t, x)
-    values, places, kinds, modes = registers(work, ROOTS), outputs(work, ROOTS), work.kernel.kinds, work.modes
+    values, places, modes = registers(work, ROOTS), outputs(work, ROOTS), work.modes
     some = False
-    for i in range(len(kinds)):
-        G[i] = -np.inf
-        if kinds[i] == ABOVE or kinds[i] == ABOVE_OR_AT:
-            g = values[places[i]]
-            G[i] = -g if modes[i] != 0.0 else g
-            some = some or has_switched(work, G, i)
+    for i in range(len(modes)):
+        g = values[places[i]]
+        G[i] = -g if modes[i] != 0.0 else g
+        some = some or has_switched(work, G, i)
     return some
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from multiscale.equations.hybrid import ABOVE, ABOVE_OR_AT, EQUAL, HybridSystem, Sparse
+from multiscale.equations.hybrid import ABOVE, HybridSystem, Sparse
 from multiscale.equations.machine import evaluate
 from multiscale.equations.program import Program
 
@@ -93,8 +93,7 @@ def start_of(
 
 def true_at(kinds: np.ndarray, g: np.ndarray) -> np.ndarray:
     """Truth of conditions from the values of their g, (run, condition)."""
-    equal = np.where(kinds == EQUAL, g == 0.0, g != 0.0)
-    return np.where(kinds == ABOVE, g > 0.0, np.where(kinds == ABOVE_OR_AT, g >= 0.0, equal))
+    return np.where(kinds == ABOVE, g > 0.0, g >= 0.0)
 
 
 def joined(programs: list[Program], inputs: int) -> Program:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multiscale.equations.hybrid import EQUAL, UNEQUAL, HybridSystem
+from multiscale.equations.hybrid import HybridSystem
 from multiscale.solver.hybrid.evaluation import Place, multiply, parts_of, true_at
 
 __all__ = ["Conserved", "Settled", "conserved", "first_horizon", "next_switch", "settle"]
@@ -271,5 +271,4 @@ def _same_modes(system: HybridSystem, z: np.ndarray, modes: np.ndarray) -> np.nd
     if not len(system.kinds):
         return np.ones(len(z), dtype=bool)
     g = parts_of(system.roots, z).values
-    continuous = ~np.isin(system.kinds, (EQUAL, UNEQUAL)) & (g != 0.0)
-    return ((true_at(system.kinds, g) == modes) | ~continuous).all(axis=1)
+    return ((true_at(system.kinds, g) == modes) | (g == 0.0)).all(axis=1)
