@@ -6,6 +6,7 @@ from multiscale.assays.concentration import Concentration
 from multiscale.assays.copies import Copies
 from multiscale.assays.count_likelihood import CountLikelihood
 from multiscale.assays.counts import Counts
+from multiscale.assays.instrument import Instrument, Quantity, Unknown
 from multiscale.assays.intensity import LogNormal
 from multiscale.assays.registry import ASSAYS, make_assay
 
@@ -17,8 +18,11 @@ __all__ = [
     "Copies",
     "CountLikelihood",
     "Counts",
+    "Instrument",
     "LogNormal",
     "Noise",
     "Offset",
+    "Quantity",
+    "Unknown",
     "make_assay",
 ]

@@ -18,7 +18,7 @@ from multiscale.model.parameters import Block, ParameterTable
 from multiscale.model.problem import Problem
 from multiscale.model.terms import CountTerm, TableTerm
 
-__all__ = ["parameter_table", "smoothed_levels"]
+__all__ = ["graph_block", "parameter_table", "smoothed_levels"]
 
 _ROLES = {"energy": "lin", "loss": "ln", "confinement": "ln"}
 _KINETIC_ROLES = dict.fromkeys(
@@ -62,15 +62,15 @@ def parameter_table(problem: Problem, device: torch.device) -> ParameterTable:
 def _graph_blocks(problem: Problem) -> list[Block | None]:
     """Free parameters of the graph: all of an equilibrium, and those that reactions and contexts need."""
     if problem.dynamics is None:
-        return [_graph_block(problem.graph, role, scale) for role, scale in _ROLES.items()]
+        return [graph_block(problem.graph, role, scale) for role, scale in _ROLES.items()]
     needed = {*problem.dynamics.parameters}
     roles = {"energy": "lin", "confinement": "ln"}
-    return [_graph_block(problem.graph, role, scale) for role, scale in roles.items()] + [
-        _graph_block(problem.graph, role, scale, needed) for role, scale in _KINETIC_ROLES.items()
+    return [graph_block(problem.graph, role, scale) for role, scale in roles.items()] + [
+        graph_block(problem.graph, role, scale, needed) for role, scale in _KINETIC_ROLES.items()
     ]
 
 
-def _graph_block(graph: Graph, role: str, scale: str, needed: set[str] | None = None) -> Block | None:
+def graph_block(graph: Graph, role: str, scale: str, needed: set[str] | None = None) -> Block | None:
     """Free parameters of one role of the graph; PEtab priors become normal ones on the block's scale."""
     table = graph.parameters
     table = table[(table["role"] == role) & (table["estimate"].astype(int) == 1)]
