@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -94,7 +95,7 @@ def fit(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Fit all measurements jointly and write network, tables and report."""
+    """Fit all measurements jointly, of cells or of molecules, and write tables and report."""
     toml, folder = _toml_and_folder(config, out, resume)
     _run(toml, folder, controls, workers, resume, overwrite, as_json)
 
@@ -157,15 +158,13 @@ def _run(
     _listen(logging.INFO)
     if toml is not None:
         config = read_config(toml)
-        from multiscale.runs.run import run
     else:
         from multiscale.runs.folder import config_of
-        from multiscale.runs.run import run
 
         config = config_of(out)
     config = _with_controls(config, controls, workers)
     try:
-        summary = run(config, out, resume=resume, overwrite=overwrite)
+        summary = _runner(config)(config, out, resume=resume, overwrite=overwrite)
     except KeyboardInterrupt:
         _fail(_interrupted(out), 130)
         return
@@ -178,10 +177,23 @@ def _run(
     typer.echo(f"Report: {out / 'report.html'} ({summary['seconds']} s)")
 
 
+def _runner(config: Config) -> Callable[..., dict[str, Any]]:
+    """What fits cells, or readings of molecules."""
+    if config.molecular:
+        from multiscale.runs.molecular import run_molecular
+
+        return run_molecular
+    from multiscale.runs.run import run
+
+    return run
+
+
 def _with_controls(config: Config, rewirings: int | None, workers: int | None) -> Config:
     """Take numbers of the command line in place of those of the file."""
     if rewirings and config.holdout is None:
         raise ConfigError("`--controls` needs a section [holdout] that says what is predicted; add one.")
+    if config.molecular and workers is not None:
+        raise ConfigError("`--workers` shares controls among processes, which fits to readings have none of.")
     given = {"rewirings": rewirings, "workers": workers}
     stated = {name: value for name, value in given.items() if value is not None}
     return config.model_copy(update={"controls": config.controls.model_copy(update=stated)})
@@ -196,6 +208,28 @@ def _interrupted(out: Path) -> str:
         f"interrupted; finished stages are kept in {out / CHECKPOINT}: `multiscale fit --resume {out}` goes "
         "on where it was."
     )
+
+
+@app.command()
+def predict(
+    run: Run,
+    file: Annotated[
+        Path, typer.Argument(help="Rows in the layout of the fitted table; measurements are ignored.")
+    ],
+    readings: Annotated[
+        str | None, typer.Option("--readings", help="Which readings the rows are, where the run has several.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Table to write (.tsv).")] = Path("predictions.tsv"),
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Predict rows of a table by a fit to readings, with 90 % intervals."""
+    from multiscale.formats.document import to_json
+    from multiscale.runs.prediction import predict_to_file
+
+    _listen(logging.WARNING)
+    summary = predict_to_file(run, file, out, readings=readings, overwrite=overwrite)
+    typer.echo(to_json(summary) if as_json else f"{summary['rows']} rows: {out}")
 
 
 @app.command()

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from multiscale.errors import ConfigError, nearest
 
 __all__ = [
+    "Condition",
     "Config",
     "Controls",
     "DataSection",
+    "EncoderSection",
     "Fit",
     "Holdout",
+    "HoldoutRows",
+    "ReadingsSection",
+    "SequenceSection",
     "SolverSection",
     "TableSection",
     "Uncertainty",
     "read_config",
+    "with_paths",
 ]
 
 FORMAT_VERSION = 1
+
+READINGS_STARTS = 8
+"""Starting points of a fit to readings, if not stated."""
 
 
 class _Section(BaseModel):
@@ -44,6 +54,108 @@ class AssaySection(_Section):
     type: str = Field(description="name of the assay")
 
 
+class SequenceSection(_Section):
+    """Which column holds the sequence of a molecule: `sequence` of readings."""
+
+    molecule: str = Field(description="molecule of the graph")
+    column: str = Field(description="column with sequences, or with changes of the wild type")
+    alphabet: str = Field(default="protein", description="protein, protein*, protein-, dna, rna, or letters")
+    reference: str | None = Field(
+        default=None,
+        description='sequence of the wild type; "" = there is none; not stated = the row that is marked',
+    )
+    reference_where: dict[str, Any] | None = Field(
+        default=None, description="value of a column that marks the wild type, such as { WT = true }"
+    )
+    first: int = Field(default=1, description="number of the first residue")
+    notation: Literal["sequence", "hgvs", "mutations"] = Field(
+        default="sequence", description="whole sequences, HGVS (p.Ala24Gly), or A24G:T30P"
+    )
+
+
+class HoldoutRows(_Section):
+    """Rows drawn to be predicted instead of fitted: `holdout` of readings."""
+
+    fraction: float = Field(gt=0, lt=1, description="share of the rows, or of the groups")
+    seed: int = Field(default=0, ge=0)
+    by: list[str] = Field(default=[], description="columns whose equal rows are held out together")
+
+
+class Condition(_Section):
+    """What a row was measured under: a number, or a column: `conditions` of readings."""
+
+    value: float | None = Field(default=None, description="the same for all rows")
+    column: str | None = Field(default=None, description="column with a number per row")
+    unit: str | None = Field(
+        default=None,
+        description="none = that in which the column's name ends; of a value µM, K or M (denaturant)",
+    )
+
+
+def _condition(given: Any) -> Any:
+    """`0.5`, `"column"` or `{ column = "...", unit = "nM" }` as a section."""
+    if isinstance(given, str):
+        return {"column": given}
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return {"value": given}
+    if isinstance(given, dict) and (given.get("value") is None) == (given.get("column") is None):
+        raise ValueError("must be a number, the name of a column, or { column = ..., unit = ... }")
+    return given
+
+
+def _listed(given: Any) -> Any:
+    """One section in place of a list of one."""
+    return [given] if isinstance(given, dict) else given
+
+
+class ReadingsSection(_Section):
+    """Readings of the molecular scale, one vessel per row: `[data.readings.<name>]`.
+
+    Further keys are options of the instrument.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    path: str = Field(description="table: a path, or a path below the folder that MULTISCALE_DATA names")
+    instrument: str = Field(description="name of the instrument, such as fitness, affinity or titration")
+    format: str = Field(default="table", description="layout of the file: table, dimsum or mavedb")
+    sequence: Annotated[
+        list[SequenceSection],
+        BeforeValidator(_listed, json_schema_input_type=SequenceSection | list[SequenceSection]),
+    ] = Field(default=[], description="columns with sequences of molecules, one or a list")
+    entities: dict[str, str] = Field(
+        default_factory=dict, description="column by kind of entity, such as drug or receptor"
+    )
+    conditions: dict[
+        str, Annotated[Condition, BeforeValidator(_condition, json_schema_input_type=float | str | Condition)]
+    ] = Field(
+        default_factory=dict,
+        description="by molecule (µM), temperature (K), denaturant (M): number, column, or column with unit",
+    )
+    split: str | None = Field(default=None, description="column with labels such as training and validation")
+    holdout: HoldoutRows | None = Field(default=None, description="draws rows with label test instead")
+    fitted: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description='labels that are fitted, the others are predicted; none = ["training"], if there are any',
+    )
+    where: dict[str, Any] = Field(
+        default_factory=dict, description="rows that are kept, by value of a column"
+    )
+    duplicates: Literal["keep", "refuse", "mean"] = Field(
+        default="keep", description="rows of the same variant under the same conditions"
+    )
+    wild_type: dict[str, float | str] | None = Field(
+        default=None, description="cells of a row added for the wild type, by column; none = no such row"
+    )
+
+
+class EncoderSection(_Section):
+    """How energies depend on what was measured: `[encoders.<name>]`; further keys are its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: str = Field(description="name of the encoder, such as additive or pairwise")
+
+
 class DataSection(_Section):
     """What is measured: `[data]`."""
 
@@ -63,6 +175,7 @@ class DataSection(_Section):
     interventions: str | None = Field(default=None, description="table of what was done to the contexts")
     assays: dict[str, AssaySection] = Field(default_factory=dict)
     tables: dict[str, TableSection] = Field(default_factory=dict)
+    readings: dict[str, ReadingsSection] = Field(default_factory=dict)
 
 
 class SolverSection(_Section):
@@ -78,7 +191,9 @@ class SolverSection(_Section):
 class Fit(_Section):
     """How it is fitted: `[fit]`."""
 
-    starts: int = Field(default=32, ge=1, le=100_000)
+    starts: int = Field(
+        default=32, ge=1, le=100_000, description="starting points; 8 for readings if not stated"
+    )
     seed: int = Field(default=0, ge=0)
     adam_steps: int = Field(default=100, ge=0)
     max_steps: int = Field(default=300, ge=0, description="most quasi-Newton steps per start")
@@ -86,6 +201,11 @@ class Fit(_Section):
     threads: int = Field(
         default=1, ge=1, description="CPU threads of PyTorch; more pay only for large problems"
     )
+    method: Literal["auto", "newton", "minibatch"] = Field(
+        default="auto", description="of fits to readings: exact curvature, or parts of the rows in turn"
+    )
+    batch_size: int = Field(default=4096, ge=1, description="rows per step of minibatch")
+    max_epochs: int = Field(default=100, ge=1, description="most passes of minibatch over all rows")
 
 
 class Holdout(_Section):
@@ -143,12 +263,31 @@ class Config(_Section):
         description="equilibrium of binding, or steady states or time courses of the graph's reactions",
     )
     temperature: float = Field(default=310.15, gt=200, lt=400, description="K")
+    priors_from: list[str] = Field(
+        default=[],
+        description="runs or parameter tables whose estimates become priors of parameters of the same name",
+    )
     data: DataSection
+    encoders: dict[str, EncoderSection] = Field(default_factory=dict)
     solver: SolverSection = Field(default_factory=SolverSection)
     fit: Fit = Field(default_factory=Fit)
     holdout: Holdout | None = None
     controls: Controls = Field(default_factory=Controls)
     uncertainty: Uncertainty = Field(default_factory=Uncertainty)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _starts_of_readings(cls, given: Any) -> Any:
+        """Rows of a scan are many and determine much: fewer starts do."""
+        data, fit = (given.get(key, {}) if isinstance(given, dict) else None for key in ("data", "fit"))
+        if not (isinstance(data, dict) and isinstance(fit, dict) and data.get("readings")):
+            return given
+        return given | {"fit": {"starts": READINGS_STARTS} | fit}
+
+    @property
+    def molecular(self) -> bool:
+        """Whether it fits readings of the molecular scale."""
+        return bool(self.data.readings)
 
 
 def read_config(path: str | Path) -> Config:
@@ -186,12 +325,48 @@ def _anchored(config: Config, folder: Path) -> Config:
     def near(name: str) -> str:
         return str(folder / name) if (folder / name).exists() else name
 
+    return with_paths(config, near)
+
+
+FILES = ("anndata", "cells", "contexts", "interventions")
+"""Keys of `[data]` that name a file."""
+
+OPTION_FILES = ("table", "path")
+"""Options of encoders that name a file."""
+
+
+def with_paths(config: Config, change: Callable[[str], str]) -> Config:
+    """The same configuration with every path changed."""
     data = config.data
-    tables = {k: t.model_copy(update={"path": near(t.path)}) for k, t in data.tables.items()}
-    names = ("anndata", "cells", "contexts", "interventions")
-    files = {name: value and near(value) for name in names for value in [getattr(data, name)]}
-    files |= {"tables": tables}
-    return config.model_copy(update={"graph": near(config.graph), "data": data.model_copy(update=files)})
+    tables, readings = (
+        {name: part.model_copy(update={"path": change(part.path)}) for name, part in parts.items()}
+        for parts in (data.tables, data.readings)
+    )
+    files = {name: value and change(value) for name in FILES for value in [getattr(data, name)]}
+    encoders = {
+        name: EncoderSection.model_validate(_option_files(part.model_dump(), change))
+        for name, part in config.encoders.items()
+    }
+    return config.model_copy(
+        update={
+            "graph": change(config.graph),
+            "priors_from": [change(name) for name in config.priors_from],
+            "data": data.model_copy(update=files | {"tables": tables, "readings": readings}),
+            "encoders": encoders,
+        }
+    )
+
+
+def _option_files(options: Any, change: Callable[[str], str]) -> Any:
+    """Options of an encoder, nested as they are, with paths changed."""
+    if isinstance(options, list):
+        return [_option_files(item, change) for item in options]
+    if not isinstance(options, dict):
+        return options
+    return {
+        key: change(value) if key in OPTION_FILES and isinstance(value, str) else _option_files(value, change)
+        for key, value in options.items()
+    }
 
 
 def _sentence(error: Any) -> str:
@@ -201,7 +376,8 @@ def _sentence(error: Any) -> str:
         return f"unknown key `{key}`; {nearest(str(error['loc'][-1]), _known_keys(error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"key `{key}` is missing."
-    return f"`{key}` = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}."
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"`{key}` = {error['input']!r}: {said[0].lower()}{said[1:]}."
 
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:

@@ -1,12 +1,20 @@
-"""Where `graphs/`, `datasets/` and `experiments/` lie: beside the package, or inside the installed one."""
+"""Where `graphs/`, `datasets/` and `experiments/` lie: beside the package, or inside the installed one.
+
+Data that are too large to ship lie below the folder that the environment variable MULTISCALE_DATA names.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from multiscale.errors import DataError, nearest
 
-__all__ = ["find", "names", "root"]
+__all__ = ["DATA", "find", "names", "root"]
+
+DATA = "MULTISCALE_DATA"
+"""Environment variable with the folder below which large data lie."""
 
 
 def root() -> Path:
@@ -26,14 +34,27 @@ def find(kind: str, name: str | Path) -> Path:
 
     Args:
         kind: `graphs`, `datasets` or `experiments`.
-        name: an existing path, a content name, or a path below the content root or the content folder.
+        name: an existing path, a content name, or a path below the content root, the content folder, or the
+            folder that MULTISCALE_DATA names, which is looked at last.
 
     Raises:
         DataError: nothing of that name exists; the message lists the nearest names.
     """
     path = Path(name)
-    for candidate in (path, root() / kind / path, root() / path):
+    for candidate in _places(kind, path):
         if candidate.exists():
             return candidate
     hint = nearest(path.parts[0] if path.parts else "", names(kind))
-    raise DataError(f"`{name}` is neither a file or folder nor a name under {kind}/; {hint}")
+    raise DataError(f"`{name}` is neither a file or folder nor a name under {kind}/{_below()}; {hint}")
+
+
+def _places(kind: str, path: Path) -> Iterator[Path]:
+    yield from (path, root() / kind / path, root() / path)
+    if folder := os.environ.get(DATA):
+        yield Path(folder) / path
+
+
+def _below() -> str:
+    """Where else was looked, or that there is nowhere else."""
+    folder = os.environ.get(DATA)
+    return f" or {folder} ({DATA})" if folder else f", and {DATA} names no folder"

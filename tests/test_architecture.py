@@ -172,7 +172,8 @@ def test_every_module_says_what_is_public() -> None:
 
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    offered = project["dependencies"] + project["optional-dependencies"]["mudata"]
+    extras = project["optional-dependencies"]
+    offered = project["dependencies"] + extras["mudata"] + extras["chem"]
     distributions = {re.split(r"[^\w-]", name)[0] for name in offered}
     declared = {IMPORTED_AS.get(name, name) for name in distributions}
     nodes = [node for file in FILES for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]

@@ -12,6 +12,7 @@ from molecular_cases import graph_of, readings_of, three_states
 from multiscale.assays import Quantity
 from multiscale.errors import DataError, GraphError
 from multiscale.model.molecular import MolecularModel, MolecularProblem
+from multiscale.model.molecular.derivatives import row_derivatives
 from multiscale.units import delta_g_from_Kd, kT
 
 T = 310.15
@@ -137,3 +138,35 @@ def test_second_derivatives_exist_where_nothing_is_bound():
     rows = model.instruments["signal"]
     u = torch.tensor([[[-1.0, -2.0], [-1.0, -2.0]]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda u: rows.log_density(u), u)
+
+
+@pytest.mark.parametrize("convex", [False, True])
+@pytest.mark.parametrize(
+    ("graph", "quantity"),
+    [
+        (three_states(), Quantity("fraction", "folded + bound", "protein")),
+        (three_states(), Quantity("energy", "bound")),
+        (
+            graph_of({"P": 2.0, "L": 3.0}, {"PL": ("P;L", "bind")}, {"bind": -8.0}),
+            Quantity("concentration", "PL"),
+        ),
+    ],
+)
+def test_derivatives_of_rows_are_those_of_automatic_differentiation(graph, quantity, convex):
+    model = MolecularModel(MolecularProblem(graph, readings_of(quantity, 2), temperature=T))
+    rows = model.instruments["signal"]
+    u = torch.linspace(-2.0, -1.0, 2 * len(rows.scalars), dtype=torch.float64).reshape(1, 2, -1)
+    first, second = row_derivatives(rows, u, convex=convex)
+    for i in range(2):
+        chosen = torch.tensor([i])
+
+        def density(point: torch.Tensor, chosen=chosen) -> torch.Tensor:
+            return rows.log_density(point[None, None], chosen).sum()
+
+        expected = torch.autograd.functional.jacobian(density, u[0, i])
+        assert torch.allclose(first[i], expected, rtol=1e-9, atol=1e-12)
+        exact = torch.autograd.functional.hessian(density, u[0, i])
+        if not convex:
+            assert torch.allclose(second[i], exact, rtol=1e-8, atol=1e-11)
+        else:
+            assert bool((torch.linalg.eigvalsh(second[i]) <= 1e-12).all())

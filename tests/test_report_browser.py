@@ -61,6 +61,16 @@ ROWS = """
 })()
 """
 
+FOUND = """
+(async () => {
+  const sheet = document.querySelector('[data-name="predictions.tsv"]'), find = sheet.querySelector(".find");
+  find.value = " 13.5";  // the lower end of one row and the upper end of another
+  find.dispatchEvent(new Event("input"));
+  await new Promise((done) => setTimeout(done, 300));
+  return [...sheet.querySelectorAll("tbody tr")].map((row) => row.textContent).join("|");
+})()
+"""
+
 
 @pytest.fixture(scope="module")
 def window() -> Iterator[Browser]:
@@ -112,6 +122,12 @@ def test_the_network_answers_to_search_filter_colour_and_mouse(window, path) -> 
 def test_all_rows_of_a_table_appear_when_asked_for(window, path) -> None:
     window.open(path, 1280, 800)
     assert window.evaluate(ROWS) == 40
+
+
+def test_rows_of_a_table_are_found_by_a_text(window, path) -> None:
+    window.open(path, 1280, 800)
+    found = window.evaluate(FOUND).split("|")
+    assert len(found) == 2 and all("13.5" in row for row in found)
 
 
 def test_what_is_injected_into_the_page_does_not_run(window, path) -> None:

@@ -143,3 +143,10 @@ class Instrument(ABC):
     @abstractmethod
     def observed(self, arrays: Arrays) -> np.ndarray:
         """Measured value of every row in the unit of `expected`, NaN where there is none, shape (row,)."""
+
+    def energies(self, arrays: Arrays) -> np.ndarray | None:
+        """What rows say of the energy itself, kcal/mol, bounds as if they were values; NaN where nothing.
+
+        None: this instrument reads no energies.
+        """
+        return None

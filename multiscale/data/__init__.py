@@ -11,15 +11,21 @@ from multiscale.data.measurements import (
     from_measurements,
     read_measurements,
 )
+from multiscale.data.readings import Entities, Readings
+from multiscale.data.sequences import ALPHABETS, Sequences
 from multiscale.data.tables import read_table
 
 __all__ = [
+    "ALPHABETS",
     "Contexts",
     "CountMatrix",
     "Data",
+    "Entities",
     "Interventions",
     "Match",
     "MeasurementTable",
+    "Readings",
+    "Sequences",
     "cell_contexts",
     "from_anndata",
     "from_measurements",

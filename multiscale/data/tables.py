@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +20,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """Read a table with a header; all cells are text, blank cells are empty, blank lines are skipped.
 
     Args:
-        path: .tsv, .tab or .txt (tab-separated), or .csv (comma-separated), UTF-8.
+        path: .tsv, .tab or .txt (tab-separated), or .csv (comma-separated), UTF-8, also with .gz behind.
 
     Returns:
         columns as in the header; index `line` = number of the line in the file, on which the row ends.
@@ -30,8 +32,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     file = Path(path)
     if not file.is_file():
         raise DataError(f"`{file}` is not a file; give the path of a .tsv or .csv table.")
-    if file.suffix not in SEPARATORS:
-        raise DataError(f"`{file}` must end in {', '.join(SEPARATORS)}; got `{file.suffix}`.")
+    if _suffix(file) not in SEPARATORS:
+        raise DataError(f"`{file}` must end in {', '.join(SEPARATORS)}; got `{_suffix(file)}`.")
     lines = _read_lines(file)
     header = _read_header(file, lines)
     for line, row in lines.items():
@@ -43,13 +45,19 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=pd.Index(header), index=index, dtype=object)
 
 
+def _suffix(file: Path) -> str:
+    """Ending of the name that says how cells are separated."""
+    return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
+
+
 def _read_lines(file: Path) -> dict[int, list[str]]:
     """Cells of every line that is not blank, by number of the line."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=SEPARATORS[file.suffix])
+        opened = gzip.open if file.suffix == ".gz" else Path.open
+        with opened(file, mode="rt", encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=SEPARATORS[_suffix(file)])
             return dict((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"`{file}` is not UTF-8 text ({error}); save it as a plain table.") from None
 
 

@@ -1,6 +1,6 @@
 """How rows depend on the weights of an encoder: energies per row that are linear in the weights.
 
-An encoder gives a design per family of weights; energy of row i = Σ_f X_if w_f. Three layouts cover all
+An encoder gives a design per family of weights; energy of row i = Σ_f X_if w_f. A few layouts cover all
 cases, each with what the curvature of a fit needs: products with weights, their transpose, and Xᵀ D X for a
 diagonal D.
 """
@@ -93,7 +93,7 @@ class Dense(Design):
 
 
 class Weighted(Design):
-    """Every row weighs a few weights: `index` (row, slot), −1 where a slot is empty, and `factors` (row, slot)."""
+    """Every row weighs a few weights: `index` as for `Indexed`, and `factors`, shape (row, slot)."""
 
     def __init__(self, index: Tensor, factors: Tensor, weights: int) -> None:
         self.index, self.factors, self.weights, self.rows = index, factors, weights, len(index)
@@ -117,7 +117,8 @@ class Weighted(Design):
 
 
 class Pairs(Design):
-    """Every row is a pair of entities; energy Σ_ab left[d, a] W[a, b] right[k, b], W flattened with b fastest.
+    """Every row is a pair of entities; energy Σ_ab left[d, a] W[a, b] right[k, b], W flattened with b
+    fastest.
 
     Features of entities are stored once; those of pairs are made only by `columns`, so take few rows before.
 
@@ -133,7 +134,7 @@ class Pairs(Design):
         self.rows, self.weights = len(first), left.shape[1] * right.shape[1]
 
     def forward(self, weights: Tensor) -> Tensor:
-        """Energies of the pairs: of all at once where there are fewer of them than row features, else row by row."""
+        """Energies of the pairs: of all pairs at once where that is less work, else row by row."""
         half = self.left @ weights.unflatten(-1, (self.left.shape[1], self.right.shape[1]))
         if len(self.left) * len(self.right) <= self.rows * self.right.shape[1]:
             return (half @ self.right.T)[..., self.first, self.second]

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiscale.fit.api import fit
     from multiscale.fit.holdout import Evaluation, Settings, cross_validate, paired_bootstrap
+    from multiscale.fit.molecular.result import MolecularResult
     from multiscale.fit.optimise import Optimum
     from multiscale.fit.result import Result
 
 _HOMES = {
     "Evaluation": "holdout",
+    "MolecularResult": "molecular.result",
     "Optimum": "optimise",
     "Result": "result",
     "Settings": "holdout",
@@ -26,6 +28,7 @@ _HOMES = {
 
 __all__ = [
     "Evaluation",
+    "MolecularResult",
     "Optimum",
     "Result",
     "Settings",
@@ -44,7 +47,7 @@ def __getattr__(name: str) -> Any:
 class _CallableModule(ModuleType):
     """Keeps `multiscale.fit(problem)` a call although importing this package binds the same name to it."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> "Result":
+    def __call__(self, *args: Any, **kwargs: Any) -> "Result | MolecularResult":
         from multiscale.fit.api import fit
 
         return fit(*args, **kwargs)

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from multiscale.fit.optimise import GRADIENT, LIMIT, STUCK, Objective, Optimum, evaluate, lbfgs
+from multiscale.fit.optimise import (
+    GRADIENT,
+    LIMIT,
+    STUCK,
+    Objective,
+    Optimum,
+    Progress,
+    evaluate,
+    lbfgs,
+)
+from multiscale.fit.trace import UNTRACED, Trace
 
 __all__ = ["LARGEST", "descend", "hessian", "minimise"]
 
@@ -18,6 +29,9 @@ TOLERANCE = 1e-5
 """Decrease of the loss, in nats, that the last step may promise; what it leaves is about its square."""
 
 ROWS = 128  # directions per backward pass, which bounds the memory
+
+SMALLEST_SHIFT, FIRST_SHIFT, LARGEST_SHIFT = 1e-3, 1.0, 64.0
+"""Multiples of a positive matrix that are added to an indefinite Hessian."""
 
 STEP = 2e-4
 """Half the distance over which gradients are differenced, in the scaled lengths of theta.
@@ -35,7 +49,8 @@ def hessian(objective: Objective, theta: Tensor, row: int = 0, local: Sequence[T
 
     Args:
         objective: loss per row; twice differentiable, unless it says otherwise: then central differences of
-            its gradients take the place of products with the Hessian.
+            its gradients take the place of products with the Hessian. One that has a method `hessian` of its
+            own is asked for it.
         theta: shape (1, parameter).
         row: position of this start among the rows of the objective.
         local: per block of parameters that belong to contexts their positions, shape (context, parameter of
@@ -44,6 +59,9 @@ def hessian(objective: Objective, theta: Tensor, row: int = 0, local: Sequence[T
     Returns:
         symmetric matrix, shape (parameter, parameter).
     """
+    own = getattr(objective, "hessian", None)
+    if own is not None:
+        return own(theta)
     outside = torch.ones_like(theta[0], dtype=torch.bool)
     for block in local:
         outside[block.flatten()] = False
@@ -109,12 +127,19 @@ def _spread(matrix: Tensor, products: Tensor, local: Sequence[Tensor]) -> None:
 
 
 def minimise(
-    objective: Objective, theta: Tensor, row: int = 0, local: Sequence[Tensor] = (), max_steps: int = 100
+    objective: Objective,
+    theta: Tensor,
+    row: int = 0,
+    local: Sequence[Tensor] = (),
+    max_steps: int = 100,
+    progress: Progress | None = None,
+    trace: Trace = UNTRACED,
 ) -> tuple[Optimum, Tensor]:
     """Minimise one start by Newton's method with the exact Hessian.
 
-    Where the Hessian is not positive definite, a multiple of its diagonal is added that makes it so; at a
-    saddle the step goes along the direction of most negative curvature.
+    Where the Hessian is not positive definite, a multiple of the objective's own `convex_hessian` (if there
+    is none, of its diagonal) is added that makes it so; at a saddle the step goes along the direction of most
+    negative curvature.
 
     Args:
         objective: loss per row.
@@ -122,6 +147,8 @@ def minimise(
         row: position of this start among the rows of the objective.
         local: see `hessian`.
         max_steps: most steps.
+        progress: called with the step and the loss.
+        trace: keeps where the search is; what it holds already is carried on.
 
     Returns:
         where this start ended, and the Hessian before the last step, which changed theta by less than a
@@ -130,17 +157,22 @@ def minimise(
     Source: Nocedal & Wright 2006, Numerical Optimization, section 3.4; Marquardt 1963, doi:10.1137/0111030.
     """
     rows, objective = torch.tensor([row], device=theta.device), _precise(objective)
+    state = trace.load() or {"theta": theta, "steps": torch.tensor(0)}
+    theta, steps, promised = state["theta"], int(state["steps"]), torch.inf
+    shift = state.get("shift", torch.tensor(FIRST_SHIFT))
     loss, gradient = evaluate(objective, theta, rows)
-    steps, promised = 0, torch.inf
     matrix = theta.new_zeros(0, 0)
     while steps < max_steps and promised >= TOLERANCE:
         matrix = hessian(objective, theta, row, local)
-        direction, promised = _direction(matrix, gradient)
+        direction, promised = _direction(matrix, gradient, partial(_convex, objective, theta), float(shift))
         moved = _search(objective, theta, loss, direction, promised, rows)
         if moved is None:
             break
+        steps, shift = steps + 1, _next_shift(shift, float(loss - moved[1]) / promised)
         theta, loss, gradient = moved
-        steps += 1
+        trace.save({"theta": theta, "steps": torch.tensor(steps), "shift": shift})
+        if progress:
+            progress(steps, loss)
     reason = GRADIENT if promised < TOLERANCE else LIMIT if steps == max_steps else STUCK
     count, code = (torch.full_like(rows, number) for number in (steps, reason))
     return Optimum(theta, loss, gradient.abs().amax(1), code, count), matrix
@@ -168,17 +200,45 @@ def descend(
     return minimise(objective, theta + length * found.theta, 0, local)[0]
 
 
-def _direction(matrix: Tensor, gradient: Tensor) -> tuple[Tensor, float]:
-    """Step, shape (1, parameter), and the decrease that the parabola promises."""
-    scale = torch.diag(matrix.diagonal().abs())
-    shift = 0.0
+def _convex(objective: Objective, theta: Tensor) -> Tensor | None:
+    """A positive semidefinite stand-in for the Hessian that the objective knows, None if it knows none."""
+    own = getattr(objective, "convex_hessian", None)
+    return None if own is None else own(theta)
+
+
+def _next_shift(shift: Tensor, kept: float) -> Tensor:
+    """Smaller after a step that kept what it promised, larger after one that did not."""
+    factor = 0.25 if kept > 0.9 else 4.0 if kept < 0.5 else 1.0
+    return (factor * shift).clamp(SMALLEST_SHIFT, LARGEST_SHIFT)
+
+
+def _direction(
+    matrix: Tensor,
+    gradient: Tensor,
+    convex: Callable[[], Tensor | None] = lambda: None,
+    least: float = SMALLEST_SHIFT,
+) -> tuple[Tensor, float]:
+    """Step, shape (1, parameter), and the decrease that the parabola promises.
+
+    Args:
+        matrix: Hessian.
+        gradient: shape (1, parameter).
+        convex: gives a positive semidefinite stand-in for the Hessian, or None.
+        least: smallest multiple of it that is added to an indefinite Hessian; of its diagonal in its place always
+            the smallest.
+    """
     factor, failed = torch.linalg.cholesky_ex(matrix)
+    indefinite = bool(failed)
+    scale = convex() if indefinite else None
+    if scale is None:
+        scale, least = torch.diag(matrix.diagonal().abs()), SMALLEST_SHIFT
+    shift = 0.0
     while failed:
-        shift = max(4 * shift, 1e-3)
+        shift = max(4 * shift, least)
         factor, failed = torch.linalg.cholesky_ex(matrix + shift * scale)
     direction = -torch.cholesky_solve(gradient.T, factor).T
     promised = -0.5 * float((direction * gradient).sum())
-    if shift and promised < 1e-6:
+    if indefinite and promised < TOLERANCE:
         values, vectors = torch.linalg.eigh(matrix)
         downhill = vectors[:, :1].T * (-1.0 if float(vectors[:, 0] @ gradient[0]) > 0 else 1.0)
         return downhill, -0.5 * float(values[0])
@@ -188,12 +248,26 @@ def _direction(matrix: Tensor, gradient: Tensor) -> tuple[Tensor, float]:
 def _search(
     objective: Objective, theta: Tensor, loss: Tensor, direction: Tensor, promised: float, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """First point along a direction, halving the step, that keeps a fair part of the promise."""
+    """First point along a direction, halving the step, that keeps a fair part of the promise.
+
+    A whole step that keeps far more than it promised is doubled as long as that goes on.
+    """
+
+    def at(length: float) -> tuple[Tensor, Tensor, Tensor]:
+        trial = theta + length * direction
+        return trial, *evaluate(objective, trial, rows)
+
     length = 1.0
     for _ in range(30):
-        trial = theta + length * direction
-        value, gradient = evaluate(objective, trial, rows)
-        if value <= loss - 1e-4 * length * promised:
-            return trial, value, gradient
+        found = at(length)
+        if found[1] <= loss - 1e-4 * length * promised:
+            break
         length /= 2
-    return None
+    else:
+        return None
+    while 1.0 <= length < 1e3 and found[1] <= loss - 1.5 * length * promised:
+        further = at(2 * length)
+        if not further[1] < found[1]:
+            break
+        found, length = further, 2 * length
+    return found

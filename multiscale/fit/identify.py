@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from multiscale.fit.laplace import LEVEL, Laplace
+from multiscale.fit.laplace import LEVEL, Approximation
 from multiscale.model.parameters import ParameterTable
 
 __all__ = ["sentences", "undetermined"]
@@ -18,23 +18,28 @@ WORDS = {("ln", 1): "product", ("ln", -1): "ratio", ("lin", 1): "sum", ("lin", -
 """What the sum or difference of two values on their blocks' scale is."""
 
 
-def undetermined(approximation: Laplace) -> pd.DataFrame:
+def undetermined(approximation: Approximation, among: np.ndarray | None = None) -> pd.DataFrame:
     """Every parameter that the data alone do not determine, with the combination that they do determine.
 
     Two parameters of the same scale belong together if their posteriors are so correlated that the sum or the
     difference of their values is known at least twice as well as either of them.
+
+    Args:
+        approximation: of the posterior.
+        among: positions of the parameters that are looked at; all if None.
 
     Returns:
         columns parameterId, name, kind, label, partner (name, or empty), combination (product, ratio, sum,
         difference, or empty), sd, prior_sd, combination_sd (all on the parameter's scale), determinedBy.
     """
     table = _parameters(approximation)
-    loose = np.flatnonzero((table["determinedBy"] != "data").to_numpy())
+    open_ = (table["determinedBy"] != "data").to_numpy()
+    loose = np.flatnonzero(open_ if among is None else open_ & np.isin(np.arange(len(table)), among))
     if not len(loose):
         return table.iloc[:0].assign(partner="", combination="", combination_sd=np.nan)
     slopes = approximation.slopes().cpu().numpy()[loose]
     index = approximation.theta.new_tensor(loose).long()
-    covariance = approximation.covariance[index][:, index].cpu().numpy() * np.outer(slopes, slopes)
+    covariance = approximation.covariance_of(index).cpu().numpy() * np.outer(slopes, slopes)
     partner, sign, combined = _partners(covariance, table["scale"].to_numpy()[loose])
     chosen = table.iloc[loose].reset_index(drop=True)
     has = partner >= 0
@@ -50,7 +55,7 @@ def undetermined(approximation: Laplace) -> pd.DataFrame:
     )
 
 
-def _parameters(approximation: Laplace) -> pd.DataFrame:
+def _parameters(approximation: Approximation) -> pd.DataFrame:
     """Name, kind and label of every parameter beside what is known of it."""
     parameters: ParameterTable = approximation.parameters
     frame = approximation.frame()[["sd", "priorSd", "determinedBy"]].rename(columns={"priorSd": "prior_sd"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +20,7 @@ from multiscale.fit.optimise import Optimum
 from multiscale.model import Model
 from multiscale.model.parameters import ParameterTable
 
-__all__ = ["LEVEL", "Laplace", "laplace", "laplace_of"]
+__all__ = ["LEVEL", "Approximation", "Laplace", "laplace", "laplace_of"]
 
 log = logging.getLogger("multiscale")
 
@@ -34,62 +35,27 @@ NEGLIGIBLE = 1e-3
 """Weight below which a mode is left out."""
 
 
-@dataclass(frozen=True)
-class Laplace:
-    """Mixture of normal approximations of theta, one per mode, the heaviest first.
-
-    Args:
-        parameters: the table of parameters.
-        theta: modes, shape (mode, parameter).
-        precision: Hessians of the negative log posterior, positive definite, (mode, parameter, parameter).
-        weights: probabilities of the modes, shape (mode,).
-    """
+class Approximation(ABC):
+    """Mixture of normal approximations of theta around modes, the heaviest first, and what follows from their sds."""
 
     parameters: ParameterTable
     theta: Tensor
-    precision: Tensor
+    """Modes, shape (mode, parameter)."""
     weights: Tensor
+    """Probabilities of the modes, shape (mode,)."""
 
     @property
-    def main(self) -> Laplace:
-        """The heaviest mode alone."""
-        return Laplace(self.parameters, self.theta[:1], self.precision[:1], torch.ones_like(self.weights[:1]))
-
-    @cached_property
-    def factor(self) -> Tensor:
-        """Lower Cholesky factors of the precisions."""
-        return torch.linalg.cholesky(self.precision)
-
-    @cached_property
-    def _covariances(self) -> Tensor:
-        return torch.cholesky_inverse(self.factor)
-
-    @cached_property
-    def covariance(self) -> Tensor:
-        """Covariance of theta within and between modes, shape (parameter, parameter)."""
-        off = self.theta - self.weights @ self.theta
-        return torch.einsum("m,mij->ij", self.weights, self._covariances) + (self.weights * off.T) @ off
-
-    @property
+    @abstractmethod
     def sd(self) -> Tensor:
         """Standard deviations of theta around every mode, shape (mode, parameter)."""
-        return self._covariances.diagonal(dim1=1, dim2=2).sqrt()
 
+    @abstractmethod
     def draws(self, count: int, seed: int = 0) -> Tensor:
-        """Draw from the approximate posterior; the global random state is untouched.
+        """Draw theta, shape (count, parameter)."""
 
-        Returns:
-            theta, shape (count, parameter).
-        """
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(count, self.theta.shape[1], generator=generator, dtype=torch.float64)
-        chosen = torch.multinomial(self.weights.cpu(), count, replacement=True, generator=generator)
-        drawn = torch.empty_like(noise, device=self.theta.device)
-        for mode, (theta, factor) in enumerate(zip(self.theta, self.factor, strict=True)):
-            here = (chosen == mode).to(self.theta.device)
-            z = noise.to(self.theta.device)[here]
-            drawn[here] = theta + torch.linalg.solve_triangular(factor.T, z.T, upper=True).T
-        return drawn
+    @abstractmethod
+    def covariance_of(self, index: Tensor) -> Tensor:
+        """Covariance of some parameters, by position, within and between modes."""
 
     def slopes(self) -> Tensor:
         """Derivative of every value on its block's scale by its own theta at the main mode, (parameter,)."""
@@ -143,6 +109,68 @@ class Laplace:
                 "determinedBy": source,
             }
         )
+
+
+@dataclass(frozen=True)
+class Laplace(Approximation):
+    """Mixture of normal approximations of theta, one per mode, the heaviest first.
+
+    Args:
+        parameters: the table of parameters.
+        theta: modes, shape (mode, parameter).
+        precision: Hessians of the negative log posterior, positive definite, (mode, parameter, parameter).
+        weights: probabilities of the modes, shape (mode,).
+    """
+
+    parameters: ParameterTable
+    theta: Tensor
+    precision: Tensor
+    weights: Tensor
+
+    @property
+    def main(self) -> Laplace:
+        """The heaviest mode alone."""
+        return Laplace(self.parameters, self.theta[:1], self.precision[:1], torch.ones_like(self.weights[:1]))
+
+    @cached_property
+    def factor(self) -> Tensor:
+        """Lower Cholesky factors of the precisions."""
+        return torch.linalg.cholesky(self.precision)
+
+    @cached_property
+    def _covariances(self) -> Tensor:
+        return torch.cholesky_inverse(self.factor)
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """Covariance of theta within and between modes, shape (parameter, parameter)."""
+        off = self.theta - self.weights @ self.theta
+        return torch.einsum("m,mij->ij", self.weights, self._covariances) + (self.weights * off.T) @ off
+
+    def covariance_of(self, index: Tensor) -> Tensor:
+        """Covariance of some parameters, by position."""
+        return self.covariance[index][:, index]
+
+    @property
+    def sd(self) -> Tensor:
+        """Standard deviations of theta around every mode, shape (mode, parameter)."""
+        return self._covariances.diagonal(dim1=1, dim2=2).sqrt()
+
+    def draws(self, count: int, seed: int = 0) -> Tensor:
+        """Draw from the approximate posterior; the global random state is untouched.
+
+        Returns:
+            theta, shape (count, parameter).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(count, self.theta.shape[1], generator=generator, dtype=torch.float64)
+        chosen = torch.multinomial(self.weights.cpu(), count, replacement=True, generator=generator)
+        drawn = torch.empty_like(noise, device=self.theta.device)
+        for mode, (theta, factor) in enumerate(zip(self.theta, self.factor, strict=True)):
+            here = (chosen == mode).to(self.theta.device)
+            z = noise.to(self.theta.device)[here]
+            drawn[here] = theta + torch.linalg.solve_triangular(factor.T, z.T, upper=True).T
+        return drawn
 
     def effective_parameters(self) -> float:
         """Directions that the data determine at the main mode: parameters − tr(prior precision · covariance).

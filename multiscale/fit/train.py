@@ -23,7 +23,7 @@ from multiscale.fit.optimise import Optimum, adam, lbfgs
 from multiscale.fit.trace import Trace
 from multiscale.model import Model, Problem
 
-__all__ = ["device_of", "limit_threads", "summary", "train"]
+__all__ = ["Bar", "device_of", "finished", "limit_threads", "summary", "train"]
 
 log = logging.getLogger("multiscale")
 
@@ -82,7 +82,7 @@ def train(
     """
     began = time.perf_counter()
     model = Model(problem, device_of(accelerator))
-    optimum = _finished(title, checkpoint, model.device)
+    optimum = finished(title, checkpoint, model.device)
     if optimum is not None:
         return model, optimum
     posterior = Posterior(model, weights)
@@ -91,7 +91,7 @@ def train(
         Trace(checkpoint, f"{title}.{step}", posterior, model.device, save_every_s)
         for step in ("adam", "lbfgs")
     )
-    with limit_threads(threads), _bar(title, adam_steps + max_steps, progress) as tick:
+    with limit_threads(threads), Bar(title, adam_steps + max_steps, progress) as tick:
         theta = adam(posterior, theta, adam_steps, progress=tick, trace=adam_trace)
         later = partial(_later, tick, adam_steps)
         optimum = lbfgs(posterior, theta, max_steps, progress=later, trace=lbfgs_trace)
@@ -111,7 +111,7 @@ def summary(optimum: Optimum) -> str:
     return f"best loss {optimum.loss.min():.2f}, {optimum.reasons[optimum.best]}"
 
 
-def _finished(title: str, checkpoint: Checkpoint | None, device: torch.device) -> Optimum | None:
+def finished(title: str, checkpoint: Checkpoint | None, device: torch.device) -> Optimum | None:
     """What an earlier process found, None if it did not get so far."""
     saved = None if checkpoint is None else checkpoint.get(title)
     if saved is None:
@@ -121,7 +121,7 @@ def _finished(title: str, checkpoint: Checkpoint | None, device: torch.device) -
     return optimum
 
 
-def _later(tick: _bar, before: int, step: int, loss: Tensor) -> None:
+def _later(tick: Bar, before: int, step: int, loss: Tensor) -> None:
     """Show a step that comes after `before` others."""
     tick(before + step, loss)
 
@@ -137,7 +137,7 @@ def limit_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _bar:
+class Bar:
     """Progress bar with the lowest loss; silent when standard error is not a terminal."""
 
     def __init__(self, title: str, total: int, show: bool) -> None:

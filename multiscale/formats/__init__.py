@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multiscale.formats import anndata, cx2, cyjs, graphml, hetero, sif, tables, weights
+    from multiscale.formats import anndata, cx2, cyjs, graphml, hetero, sif, tables, variants, weights
     from multiscale.formats.exchange import Network
     from multiscale.formats.network import FORMATS, export
     from multiscale.formats.reading import load
 
 _HOMES = {"FORMATS": "network", "Network": "exchange", "export": "network", "load": "reading"}
-_MODULES = ("anndata", "cx2", "cyjs", "graphml", "hetero", "sif", "tables", "weights")
+_MODULES = ("anndata", "cx2", "cyjs", "graphml", "hetero", "sif", "tables", "variants", "weights")
 
 __all__ = [
     "FORMATS",
@@ -24,6 +24,7 @@ __all__ = [
     "load",
     "sif",
     "tables",
+    "variants",
     "weights",
 ]
 

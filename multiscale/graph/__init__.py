@@ -8,6 +8,7 @@ from multiscale.graph.edit import without_complexes
 from multiscale.graph.files import read_graph, write_graph
 from multiscale.graph.gene_sets import GeneSet, add_gene_sets, read_gmt
 from multiscale.graph.graph import Graph, describe
+from multiscale.graph.learned import with_priors
 from multiscale.graph.ligand_receptor import graph_from_ligand_receptor
 from multiscale.graph.moieties import conserved_moieties
 from multiscale.graph.pairs import pair_complexes, pair_units
@@ -17,6 +18,7 @@ from multiscale.graph.stoichiometry import (
     cycles,
     energy_matrix,
     formula,
+    refuse_conditional_energies,
     stoichiometric_matrix,
 )
 
@@ -43,10 +45,12 @@ __all__ = [
     "read_edges",
     "read_gmt",
     "read_graph",
+    "refuse_conditional_energies",
     "rewire",
     "stoichiometric_matrix",
     "to_hetero",
     "to_networkx",
+    "with_priors",
     "without_complexes",
     "write_graph",
 ]

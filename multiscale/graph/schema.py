@@ -12,6 +12,7 @@ __all__ = [
     "CARD_KEYS",
     "COMPARTMENT_KEYS",
     "CONCENTRATIONS",
+    "ENERGY_ROLES",
     "FORMAT_VERSION",
     "GEOMETRIES",
     "LAWS",
@@ -124,7 +125,7 @@ NODE_TYPES: dict[str, NodeType] = {
         (
             _COMPARTMENT,
             Column("statistical_factor", "number", 1.0, "ω: distinct arrangements over symmetry number"),
-            _text("energy", "energy terms, `term*2;other`, rows of parameters.tsv with role energy"),
+            _text("energy", "energy terms, `term*2;other`, rows of parameters.tsv of an energy role"),
             _text("orphan", "parameter of role loss: loss rate relative to the free form; empty = 1"),
             _text("evidence", "measured, obligate, inferred..."),
             *_START,
@@ -199,6 +200,9 @@ CONCENTRATIONS = ("fM", "pM", "nM", "uM", "µM", "mM", "M")
 _PER_TIME = ("1/s", "1/(uM*s)", "1/(uM^2*s)", "1/(uM^3*s)", "uM/s")
 ROLES: dict[str, tuple[str, ...]] = {
     "energy": ("kcal/mol",),
+    "entropy": ("kcal/(mol*K)",),
+    "heat_capacity": ("kcal/(mol*K)",),
+    "m_value": ("kcal/(mol*M)",),
     "Kd": CONCENTRATIONS,
     "Km": CONCENTRATIONS,
     "Ki": CONCENTRATIONS,
@@ -218,6 +222,9 @@ ROLES: dict[str, tuple[str, ...]] = {
     "model": (),
 }
 """What a parameter is, and the units it may have; a number of an imported model (`model`) may have any."""
+
+ENERGY_ROLES = ("energy", "entropy", "heat_capacity", "m_value")
+"""Roles of the terms of an energy; all but the first depend on temperature or denaturant of a reading."""
 
 PRIORS = (
     "uniform",

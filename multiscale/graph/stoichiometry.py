@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from multiscale.errors import GraphError
 from multiscale.graph.graph import Graph
 from multiscale.graph.nullspace import Sparse, null_space
+from multiscale.graph.schema import ENERGY_ROLES
 
 __all__ = [
     "cycle_basis",
@@ -22,6 +23,7 @@ __all__ = [
     "formula",
     "integer_matrix",
     "reaction_changes",
+    "refuse_conditional_energies",
     "stoichiometric_matrix",
 ]
 
@@ -101,6 +103,28 @@ def energy_matrix(graph: Graph) -> tuple[NDArray[np.float64], list[str]]:
         for term, number in count.items():
             matrix[row, column[term]] = number
     return matrix, terms
+
+
+def refuse_conditional_energies(graph: Graph) -> None:
+    """Refuse energies that depend on temperature or denaturant, where contexts have neither of their own.
+
+    Raises:
+        GraphError: a term of a complex has role entropy, heat_capacity or m_value; names complex, term, role.
+    """
+    _, terms = energy_matrix(graph)
+    roles = graph.parameters["role"]
+    conditional = [term for term in terms if roles[term] in ENERGY_ROLES[1:]]
+    if not conditional:
+        return
+    term = conditional[0]
+    texts = graph.nodes["complex"]["energy"]
+    name = next(str(name) for name, text in texts.items() if term in energy_terms(text))
+    raise GraphError(
+        f"nodes.tsv: complex `{name}`: energy term `{term}` has role {roles[term]}, which acts at the"
+        " temperature or denaturant of a single reading; contexts here have neither: leave it out, or fit it"
+        " to readings.",
+        graph.name,
+    )
 
 
 def reaction_changes(graph: Graph) -> dict[str, dict[str, int]]:

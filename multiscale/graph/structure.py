@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiscale.errors import nearest
 from multiscale.graph.graph import Graph
 from multiscale.graph.pairs import matched_units, pair_complexes
-from multiscale.graph.schema import PAIR_GEOMETRIES, RELATIONS
+from multiscale.graph.schema import ENERGY_ROLES, PAIR_GEOMETRIES, RELATIONS
 from multiscale.graph.stoichiometry import energy_terms
 
 __all__ = ["complex_problems", "edge_problems", "name_problems", "pair_problems"]
@@ -69,12 +69,12 @@ def complex_problems(graph: Graph) -> Iterator[str]:
         except ValueError as error:
             yield f"nodes.tsv: complex `{name}`: `energy` = `{energy}`: {error}; separate terms by `;`."
             continue
-        named = [("energy", term) for term in terms] + [("loss", orphan)] * bool(orphan)
-        for role, parameter in named:
-            if roles.get(parameter) != role:
-                known = [str(other) for other, its in roles.items() if its == role]
+        named = [(ENERGY_ROLES, term) for term in terms] + [(("loss",), orphan)] * bool(orphan)
+        for fitting, parameter in named:
+            if roles.get(parameter) not in fitting:
+                known = [str(other) for other, its in roles.items() if its in fitting]
                 yield (
-                    f"nodes.tsv: complex `{name}`: `{parameter}` is not a parameter of role {role};"
+                    f"nodes.tsv: complex `{name}`: `{parameter}` is not a parameter of role {fitting[0]};"
                     f" {hint(parameter, known)}"
                 )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from multiscale.errors import GraphError
-from multiscale.graph import Graph, energy_matrix, pair_units
+from multiscale.graph import Graph, energy_matrix, pair_units, refuse_conditional_energies
 
 __all__ = ["Network", "PairNetwork"]
 
@@ -103,12 +103,14 @@ class Network:
         """Work out the arrays of a checked graph.
 
         Raises:
-            GraphError: it is an imported model, whose equations no regime of the library holds.
+            GraphError: it is an imported model, whose equations no regime of the library holds; or an energy
+                has a term that depends on temperature or denaturant, which a cell does not have of its own.
         """
         if graph.equations is not None:
             raise GraphError(
                 "is an imported model with equations of its own; fit it as a PEtab problem.", graph.name
             )
+        refuse_conditional_energies(graph)
         encodes = graph.edges["encodes"]
         sources, nodes = set(encodes["source"]), graph.nodes["molecule"]
         transcripts = [name for name in nodes.index if name in sources]

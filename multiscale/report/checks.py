@@ -22,6 +22,7 @@ from multiscale.report.judgement import (
     touched,
 )
 from multiscale.report.matrix import heat
+from multiscale.report.molecular import first, is_molecular
 from multiscale.report.sections import Section, folded
 from multiscale.report.tables import table
 
@@ -52,6 +53,8 @@ def splits(findings: Findings) -> dict[str, pd.DataFrame]:
 
 def primary(findings: Findings) -> str:
     """Picture of held-out error beside the controls, or words that say that there is none."""
+    if is_molecular(findings):
+        return first(findings)
     for name, heldout in splits(findings).items():
         return _control(findings, name, heldout, f"first-{name}")
     return '<p class="none">Nothing was held out in this run, so it cannot say whether the graph matters.</p>'

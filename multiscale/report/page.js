@@ -40,11 +40,16 @@
     return String(rounded).replace("-", "−");
   }
 
+  function holds(row, words) {
+    return row.some((field) => field.toLowerCase().includes(words));
+  }
+
   function fill(sheet) {
     const columns = sheet.dataset.columns.split(" ").map(Number), kinds = sheet.dataset.kinds;
     const names = { n: "number", b: "boolean", w: "words" };
     const body = document.createElement("tbody");
-    for (const row of sheet.rows.slice(0, sheet.everything ? undefined : SHOWN)) {
+    const found = sheet.sought ? sheet.rows.filter((row) => holds(row, sheet.sought)) : sheet.rows;
+    for (const row of found.slice(0, sheet.everything ? undefined : SHOWN)) {
       const line = body.insertRow();
       columns.forEach((column, place) => {
         const cell = line.insertCell();
@@ -81,7 +86,14 @@
 
   for (const sheet of document.querySelectorAll(".sheet")) {
     sheet.querySelector(".download").onclick = async () => save(await unpack(sheet));
-    const all = sheet.querySelector(".all");
+    const all = sheet.querySelector(".all"), find = sheet.querySelector(".find");
+    if (find) {
+      find.oninput = async () => {
+        await unpack(sheet);
+        sheet.sought = find.value.trim().toLowerCase();
+        fill(sheet);
+      };
+    }
     if (all) {
       const words = all.textContent;
       all.onclick = async () => {

@@ -9,6 +9,7 @@ from multiscale import atomic
 from multiscale.report import canvas, html, interactive
 from multiscale.report.checks import checks, primary
 from multiscale.report.findings import Findings
+from multiscale.report.molecular import molecular
 from multiscale.report.sections import Section, learned
 
 __all__ = ["render", "write"]
@@ -39,6 +40,7 @@ def render(findings: Findings) -> str:
     network = interactive.network(findings)
     sections = [
         Section("network", "The network", [network] if network else []),
+        *molecular(findings),
         *learned(findings),
         *checks(findings),
     ]

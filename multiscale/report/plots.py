@@ -6,7 +6,9 @@ from multiscale.report.courses import courses, fits
 from multiscale.report.estimates import energies, parameters, profile, waterfall
 from multiscale.report.judgement import calibration, controls
 from multiscale.report.network import network
+from multiscale.report.scores import predicted, readout
 from multiscale.report.trajectories import trajectory
+from multiscale.report.variants import mutations, widths
 
 __all__ = [
     "calibration",
@@ -14,9 +16,13 @@ __all__ = [
     "courses",
     "energies",
     "fits",
+    "mutations",
     "network",
     "parameters",
+    "predicted",
     "profile",
+    "readout",
     "trajectory",
     "waterfall",
+    "widths",
 ]

@@ -59,6 +59,7 @@ def _paragraph(words: str) -> str:
 def _parameters(findings: Findings) -> list[str]:
     parts, drawn, rest = [], [], []
     parameters, formed = findings.table("parameters"), findings.table("energies")
+    formed = formed if "complex" in formed else formed.iloc[:0]  # those of readings have their own section
     if "informationNats" in parameters and "role" in parameters:
         parts += [_paragraph(_determined(parameters))]
         caption = (

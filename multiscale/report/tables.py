@@ -14,10 +14,13 @@ import pandas as pd
 
 from multiscale.report.html import text
 
-__all__ = ["HEADS", "ROWS", "number", "table"]
+__all__ = ["HEADS", "MOST_ROWS", "ROWS", "number", "table"]
 
 ROWS = 30
 """Rows that are shown until a reader asks for all."""
+
+MOST_ROWS = 20_000
+"""Rows that a page holds of one table; more would make it too large to open."""
 
 HEADS = {
     "parameterId": "parameter",
@@ -51,6 +54,12 @@ HEADS = {
     "touched_by_graph": "graph can influence it",
     "prior_rise": "rise of its prior",
     "combination_sd": "sd of combination",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "coverage_90": "inside 90 % interval",
+    "observed": "measured",
+    "observed_mean": "measured, mean",
+    "observed_sd": "measured, sd",
 }
 """Column names as people read them; other names are shown with spaces for underscores."""
 
@@ -63,7 +72,12 @@ def table(key: str, frame: pd.DataFrame, caption: str, columns: Sequence[str] | 
         frame: the table, without its index.
         caption: what it holds.
         columns: which columns are shown, in this order; all if None. The download has all.
+
+    Of a table with more than `MOST_ROWS` rows the page holds the first ones, and says so.
     """
+    if len(frame) > MOST_ROWS:
+        caption += f"; here the first {MOST_ROWS:,} of {len(frame):,} rows, all are in the files of the run"
+        frame = frame.head(MOST_ROWS)
     shown = [name for name in (frame.columns if columns is None else columns) if name in frame.columns]
     places = [list(frame.columns).index(name) for name in shown]
     kinds = [_kind(frame[name]) for name in shown]
@@ -124,9 +138,12 @@ def number(value: float) -> str:
     return shown.replace("-", "−")
 
 
+_FIND = '<input type="search" class="find" placeholder="Find rows" aria-label="Find rows that hold a text"> '
+
+
 def _actions(frame: pd.DataFrame) -> str:
     rows = f"{len(frame):,} row{'s' * (len(frame) != 1)}"
-    more = f'<button type="button" class="all">Show all {rows}</button> ' if len(frame) > ROWS else ""
+    more = f'{_FIND}<button type="button" class="all">Show all {rows}</button> ' if len(frame) > ROWS else ""
     return f'{more}<button type="button" class="download">Download TSV</button> <span>{rows}</span>'
 
 

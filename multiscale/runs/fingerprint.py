@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from multiscale.config import Config
-from multiscale.data import CountMatrix, MeasurementTable
+from multiscale.config import FILES, OPTION_FILES, Config
+from multiscale.content import find
+from multiscale.data import CountMatrix, MeasurementTable, Readings
 from multiscale.fit.train import device_of
+from multiscale.graph import Graph
 from multiscale.model import Problem
 from multiscale.version import __version__
 
-__all__ = ["LATER", "asked", "differences", "fingerprint"]
+__all__ = ["LATER", "READINGS_ONLY", "asked", "differences", "fingerprint", "molecular_fingerprint"]
 
 LATER = ("controls.rewirings",)
 """Settings that may grow in a run that is finished: what is there stays valid."""
 
 FREE = ("controls.workers",)
 """Settings that change no number."""
+
+READINGS_ONLY = ("method", "batch_size", "max_epochs")
+"""Settings of `[fit]` that only fits to readings have."""
 
 
 def fingerprint(config: Config, problem: Problem) -> dict[str, Any]:
@@ -31,12 +37,9 @@ def fingerprint(config: Config, problem: Problem) -> dict[str, Any]:
         config: the checked configuration.
         problem: the problem that was made from it.
     """
-    idle = ("solver.",) if config.regime == "equilibrium" else ()
-    settings = {
-        key: value
-        for key, value in _flat(config.model_dump(mode="json"))
-        if key not in (*LATER, *FREE) and not _is_path(key) and not key.startswith(idle)
-    }
+    idle = [f"fit.{name}" for name in READINGS_ONLY]
+    idle += ["solver."] if config.regime == "equilibrium" else []
+    settings = _settings(config, tuple(idle))
     data, done = problem.data, problem.data.contexts.interventions
     content = {f"data of {name}": _digest_assay(assay) for name, assay in data.assays.items()}
     return {
@@ -47,6 +50,33 @@ def fingerprint(config: Config, problem: Problem) -> dict[str, Any]:
         **({"interventions": _digest(done.table)} if len(done) else {}),
         **content,
         **settings,
+    }
+
+
+def molecular_fingerprint(config: Config, graph: Graph, readings: Mapping[str, Readings]) -> dict[str, Any]:
+    """The same of a fit to readings.
+
+    Args:
+        config: the checked configuration.
+        graph: with the priors that it was fitted with.
+        readings: by name, the fitted rows and the others.
+    """
+    return {
+        "version of multiscale": __version__,
+        "device": str(device_of(config.fit.accelerator)),
+        "content of the graph": graph.hash(),
+        **{f"readings {name}": _digest_readings(part) for name, part in readings.items()},
+        **{f"file of `encoders.{key}`": _digest_file(path) for key, path in _option_paths(config)},
+        **_settings(config, ("solver.", "controls.", "uncertainty.")),
+    }
+
+
+def _settings(config: Config, idle: tuple[str, ...]) -> dict[str, Any]:
+    """Settings that decide numbers, as dotted keys, without paths."""
+    return {
+        key: value
+        for key, value in _flat(config.model_dump(mode="json"))
+        if key not in (*LATER, *FREE) and not _is_path(key) and not key.startswith(idle)
     }
 
 
@@ -76,9 +106,37 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_path(key: str) -> bool:
-    table = key.startswith("data.tables.") and key.endswith(".path")
-    files = ("anndata", "cells", "contexts", "interventions")
-    return table or key == "graph" or key in [f"data.{name}" for name in files]
+    table = key.startswith(("data.tables.", "data.readings.")) and key.endswith(".path")
+    option = key.startswith("encoders.") and key.split(".")[-1] in OPTION_FILES
+    return table or option or key in ("graph", "priors_from", *(f"data.{name}" for name in FILES))
+
+
+def _option_paths(config: Config) -> Iterator[tuple[str, str]]:
+    """Files that options of encoders name."""
+    sections = {name: part.model_dump(mode="json") for name, part in config.encoders.items()}
+    for key, value in _flat(sections):
+        if key.split(".")[-1] in OPTION_FILES and isinstance(value, str):
+            yield key, value
+
+
+def _digest_file(name: str) -> str:
+    return hashlib.sha256(Path(find("datasets", name)).read_bytes()).hexdigest()
+
+
+def _digest_readings(readings: Readings) -> str:
+    """Numbers, sequences, entities and conditions of all rows."""
+    parts = {**readings.arrays, **readings.conditions}
+    parts |= {f"sequence of {name}": part.codes for name, part in readings.sequences.items()}
+    parts |= {f"entity {name}": part.codes for name, part in readings.entities.items()}
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        array = np.ascontiguousarray(parts[name])
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    names = [name for kind in sorted(readings.entities) for name in readings.entities[kind].names]
+    labels = [] if readings.split is None else readings.split.tolist()
+    digest.update("\0".join([*names, *map(str, labels)]).encode())
+    return digest.hexdigest()
 
 
 def _digest_assay(assay: CountMatrix | MeasurementTable) -> str:

@@ -16,14 +16,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from multiscale import atomic
-from multiscale.config import Config
+from multiscale.config import Config, with_paths
 from multiscale.errors import FormatError, OutputError
 from multiscale.fit.checkpoint import Checkpoint
 from multiscale.formats import document
 from multiscale.runs.fingerprint import differences
 from multiscale.runs.lock import lock
 
-__all__ = ["CHECKPOINT", "admit", "begin", "config_of", "is_run", "publish", "published"]
+__all__ = ["CHECKPOINT", "absolute", "admit", "begin", "config_of", "is_run", "publish", "published"]
 
 FORMAT_VERSION = 1
 CHECKPOINT = "checkpoint"
@@ -117,7 +117,11 @@ def begin(
             checkpoint.drop("")
         elif is_run(out):
             _compare(out, key)
-        content = {"format_version": FORMAT_VERSION, "config": _absolute(config), "key": key}
+        content = {
+            "format_version": FORMAT_VERSION,
+            "config": absolute(config).model_dump(mode="json"),
+            "key": key,
+        }
         with atomic.replace(folder / RUN) as temporary:
             temporary.write_text(document.to_json(content) + "\n", encoding="utf-8")
         yield checkpoint
@@ -141,19 +145,13 @@ def _compare(out: Path, key: Mapping[str, Any]) -> None:
         )
 
 
-def _absolute(config: Config) -> dict[str, Any]:
+def absolute(config: Config) -> Config:
     """Settings with paths that hold from any working folder; names of content stay names."""
 
-    def anchored(name: str | None) -> str | None:
-        return str(Path(name).resolve()) if name and Path(name).exists() else name
+    def anchored(name: str) -> str:
+        return str(Path(name).resolve()) if Path(name).exists() else name
 
-    content = config.model_dump(mode="json")
-    content["graph"] = anchored(config.graph)
-    for section in (content["data"], *content["data"]["tables"].values()):
-        for key in ("anndata", "cells", "path"):
-            if key in section:
-                section[key] = anchored(section[key])
-    return content
+    return with_paths(config, anchored)
 
 
 def published(out: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> bool:

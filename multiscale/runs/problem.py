@@ -27,6 +27,7 @@ from multiscale.errors import AssayError, ConfigError, DataError, nearest
 from multiscale.graph import read_graph
 from multiscale.model import Problem
 from multiscale.model.blocks import parameter_table
+from multiscale.runs.priors import graph_with_priors
 from multiscale.solver.options import Solver
 
 __all__ = ["problem_from_config", "read_anndata"]
@@ -41,7 +42,7 @@ def problem_from_config(config: Config) -> tuple[Problem, Any]:
         the problem, and the AnnData, None where there is none.
     """
     _check_sections(config)
-    graph = read_graph(config.graph)
+    graph = graph_with_priors(read_graph(config.graph), config.priors_from)
     adata = None if config.data.anndata is None else read_anndata(config.data.anndata)
     data = _data(config.data, adata)
     solver = Solver(**config.solver.model_dump())
@@ -54,6 +55,8 @@ def problem_from_config(config: Config) -> tuple[Problem, Any]:
 def _check_sections(config: Config) -> None:
     """Refuse sections that do not fit together before anything is read."""
     data, holdout = config.data, config.holdout
+    if config.encoders:
+        raise ConfigError("[encoders] need readings; add a [data.readings.<name>], or remove the section.")
     if holdout and holdout.table not in data.tables:
         hint = nearest(holdout.table, data.tables)
         raise ConfigError(f"`holdout.table` = `{holdout.table}` is not one of [data.tables]; {hint}")

@@ -158,6 +158,7 @@ def sources(config: Config) -> pd.DataFrame:
     data = config.data
     named = [data.anndata, data.cells, data.contexts, data.interventions]
     paths = [path for path in named if path] + [table.path for table in data.tables.values()]
+    paths += [part.path for part in data.readings.values()]
     rows = list(_rows(find("graphs", config.graph)))
     for path in paths:
         if path.startswith("scanpy:"):

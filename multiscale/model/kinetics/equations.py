@@ -12,7 +12,7 @@ from multiscale.equations.expression import Expression, number, symbol
 from multiscale.equations.model import Compartment, Equations, Participant, Process
 from multiscale.equations.values import with_values
 from multiscale.errors import GraphError
-from multiscale.graph import Graph, check
+from multiscale.graph import Graph, check, refuse_conditional_energies
 from multiscale.graph.rates import Reaction, reactions_of
 from multiscale.graph.volumes import flux_compartments, species_compartments, volumes
 from multiscale.model.kinetics.binding_equations import binding_equations
@@ -70,6 +70,7 @@ def graph_equations(
     check(graph)
     if graph.equations is not None:
         return with_values(graph.equations, {**(values or {}), **(initial or {})})
+    refuse_conditional_energies(graph)
     if not len(graph.nodes["reaction"]) and len(graph.complexes):
         return binding_equations(graph, values, temperature, initial=initial, k_on=k_on)
     reactions = reactions_of(graph)

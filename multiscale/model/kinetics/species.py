@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multiscale.errors import GraphError
-from multiscale.graph import Graph, conserved_moieties, energy_matrix, pair_complexes
+from multiscale.graph import (
+    Graph,
+    conserved_moieties,
+    energy_matrix,
+    pair_complexes,
+    refuse_conditional_energies,
+)
 from multiscale.graph.rates import Reaction
 from multiscale.graph.volumes import species_compartments, volumes
 from multiscale.model.kinetics.rate_constants import Energies
@@ -137,6 +143,7 @@ def moieties_of(N: NDArray[np.int64], inputs: list[int], volume: NDArray[np.floa
 
 def energies_of(graph: Graph, species: list[str], needed: set[int]) -> Energies:
     """Energies of the species in whose equilibrium constants they enter; others may be unknown."""
+    refuse_conditional_energies(graph)
     counts, terms = energy_matrix(graph)
     row = {name: i for i, name in enumerate(graph.species)}
     omega = graph.nodes["complex"]["statistical_factor"].to_dict()

@@ -8,6 +8,7 @@ million rows follow from that.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 import torch
@@ -55,7 +56,10 @@ class MolecularModel:
 
     def with_widths(self, widths: Mapping[str, float]) -> MolecularModel:
         """The same model with other prior sds; theta means the same."""
-        return MolecularModel(self.problem, self.device, {**self.widths, **widths})
+        other = copy(self)  # rows know nothing of priors
+        other.widths = {**self.widths, **widths}
+        other.parameters = ParameterTable(other._blocks(), self.device)
+        return other
 
     def row_model(self, readings: Readings) -> RowModel:
         """The model of these rows, the fitted ones or others of readings of the same name.
@@ -132,21 +136,21 @@ class RowModel:
     def __init__(self, model: MolecularModel, readings: Readings) -> None:
         problem, device = model.problem, model.device
         self.readings, self.rows, self._device = readings, len(readings), device
-        self.instrument, self._chemistry = readings.instrument, model.chemistry
+        self.instrument, self.chemistry = readings.instrument, model.chemistry
         self.arrays = {name: _tensor(array, device) for name, array in readings.arrays.items()}
         layout, given = problem.layout, readings.conditions
-        self._reader = Reader(readings.instrument.quantities(), layout, device)
-        self._now = Conditions.of(layout, given, problem.temperature, device)
+        self.reader = Reader(readings.instrument.quantities(), layout, device)
+        self.conditions = Conditions.of(layout, given, problem.temperature, device)
         self._before = (
             Conditions.of(layout, given, problem.temperature, device, PREVIOUS)
-            if self._reader.previous
+            if self.reader.previous
             else None
         )
         self._terms = len(layout.terms)
         self._unknowns = [unknown.name for unknown in model._unknowns[readings.name]]
         self.parts = self._term_parts(model) + self._unknown_parts(model)
         self._constant = self._fixed(model)
-        names = [name for name, free in zip(layout.terms, self._free, strict=True) if free]
+        names = [name for name, free in zip(layout.terms, self.free, strict=True) if free]
         self.scalars = (*names, *self._unknowns)
 
     def scalars_of(self, flat: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -159,22 +163,46 @@ class RowModel:
 
     def readouts(self, u: Tensor, rows: Tensor | None = None) -> Tensor:
         """What the instrument reads of the state, (start, row, quantity)."""
-        count = int(self._free.sum())
-        terms = self._constant.expand(*u.shape[:-1], -1).index_copy(
-            -1, self._free.nonzero()[:, 0], u[..., :count]
-        )
-        now = self._now.take(rows)
-        energies = self._chemistry.energies(terms, now)
-        ln_x = self._chemistry.ln_x(energies, now) if self._reader.reads_state else None
+        terms = self.all_terms(u)
+        now = self.conditions.take(rows)
+        energies = self.chemistry.energies(terms, now)
+        ln_x = self.chemistry.ln_x(energies, now) if self.reader.reads_state else None
         before = None
         if self._before is not None:
             then = self._before.take(rows)
-            before = self._chemistry.ln_x(self._chemistry.energies(terms, then), then)
-        return self._reader(energies, ln_x, before)
+            before = self.chemistry.ln_x(self.chemistry.energies(terms, then), then)
+        return self.reader(energies, ln_x, before)
+
+    def inputs(
+        self, u: Tensor, rows: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+        """What the instrument asks for: its arrays, readouts, and the values of its unknowns."""
+        return self._arrays(rows), self.readouts(u, rows), self._values(u)
+
+    def all_terms(self, u: Tensor) -> Tensor:
+        """All energy terms of the graph, the fixed ones too, (start, row, term)."""
+        fixed = self._constant.expand(*u.shape[:-1], -1)
+        return fixed.index_copy(-1, self.free.nonzero()[:, 0], u[..., : self.free_terms])
+
+    @property
+    def free_terms(self) -> int:
+        """How many scalars are energy terms; they come first."""
+        return len(self.scalars) - len(self._unknowns)
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether readouts have derivatives in closed form; see `derivatives`."""
+        kinds = {quantity.kind for quantity in self.reader.quantities}
+        return kinds <= {"fraction", "energy"} and self.chemistry.layout.separable
 
     def log_density(self, u: Tensor, rows: Tensor | None = None) -> Tensor:
         """Log density of every row, (start, row)."""
-        return self.instrument.log_density(self._arrays(rows), self.readouts(u, rows), self._values(u))
+        return self.density_of(self.readouts(u, rows), u[..., self.free_terms :], rows)
+
+    def density_of(self, readouts: Tensor, unknowns: Tensor, rows: Tensor | None = None) -> Tensor:
+        """The same, of given readouts and unknowns of the instrument, (start, row, ...)."""
+        values = {name: unknowns[..., i] for i, name in enumerate(self._unknowns)}
+        return self.instrument.log_density(self._arrays(rows), readouts, values)
 
     def expected(self, u: Tensor, rows: Tensor | None = None) -> Tensor:
         """Expected measurement of every row, (start, row)."""
@@ -188,7 +216,7 @@ class RowModel:
         return self.arrays if rows is None else {name: array[rows] for name, array in self.arrays.items()}
 
     def _values(self, u: Tensor) -> dict[str, Tensor]:
-        first = int(self._free.sum())
+        first = self.free_terms
         return {name: u[..., first + i] for i, name in enumerate(self._unknowns)}
 
     def _term_parts(self, model: MolecularModel) -> list[list[tuple[slice, Design]]]:
@@ -214,7 +242,7 @@ class RowModel:
                         found[problem.layout.terms.index(term)].append(
                             (where[block], design.to(self._device))
                         )
-        self._free = torch.as_tensor([bool(parts) for parts in found], device=self._device)
+        self.free = torch.as_tensor([bool(parts) for parts in found], device=self._device)
         return [parts for parts in found if parts]
 
     def _unknown_parts(self, model: MolecularModel) -> list[list[tuple[slice, Design]]]:

@@ -1,7 +1,7 @@
 """The physical state of every row: concentrations of all species from energies and conditions.
 
 ln x_j = ln w_j + Σ_m A_mj λ_m with T_m = Σ_j A_mj x_j for molecules of limited amount, λ = ln L for those
-held constant. Where no species joins two molecules of limited amount, each has a partition function of its own:
+held constant. Where no species joins two molecules of limited amount, each has its own partition function:
 its shares are a softmax of weights. Else the dual Newton method of `solver.equilibrium` balances all of them.
 """
 
@@ -118,7 +118,7 @@ class Chemistry:
     def __init__(self, layout: Layout, reference: float, device: torch.device) -> None:
         self.layout, self.reference = layout, reference
         self._counts = torch.as_tensor(layout.counts, device=device)
-        self._terms = torch.as_tensor(layout.term_counts, device=device)
+        self.term_counts = torch.as_tensor(layout.term_counts, device=device)
         self._ln_factor = torch.as_tensor(np.log(layout.statistical_factor), device=device)
         self._clamped = torch.as_tensor(layout.clamped, device=device)
         free = ~layout.clamped
@@ -130,20 +130,25 @@ class Chemistry:
 
     def energies(self, terms: Tensor, conditions: Conditions) -> Tensor:
         """Standard energies of all species, kcal/mol: terms (..., row, term) → (..., row, species)."""
-        return (terms * coefficients(self.layout, conditions, self.reference)) @ self._terms.T
+        return (terms * coefficients(self.layout, conditions, self.reference)) @ self.term_counts.T
 
     def ln_x(self, energies: Tensor, conditions: Conditions) -> Tensor:
         """ln concentrations of all species, ln µM, (..., row, species); an unknown total counts as 1."""
-        scale = (R * conditions.temperature)[:, None]
-        weight = self._ln_factor - energies / scale + (1.0 - self._counts.sum(0)) * LN_STANDARD
+        weight = self.weights(energies, conditions)
         ln_amount = conditions.ln_amount.nan_to_num(nan=0.0)
-        outside = torch.where(self._clamped, ln_amount, 0.0)
-        weight = weight + outside @ self._counts
         if not len(self._limited):
             return weight
         if self.layout.separable:
             return self._partition(weight, ln_amount)
         return self._balance(weight, ln_amount)
+
+    def weights(self, energies: Tensor, conditions: Conditions) -> Tensor:
+        """ln x of all species where molecules of limited amount are free at 1 µM, (..., row, species)."""
+        scale = (R * conditions.temperature)[:, None]
+        weight = self._ln_factor - energies / scale + (1.0 - self._counts.sum(0)) * LN_STANDARD
+        ln_amount = conditions.ln_amount.nan_to_num(nan=0.0)
+        outside = torch.where(self._clamped, ln_amount, 0.0)
+        return weight + outside @ self._counts
 
     def _partition(self, weight: Tensor, ln_amount: Tensor) -> Tensor:
         """Shares of every molecule by its own partition function; other species stay as they are."""
@@ -158,7 +163,8 @@ class Chemistry:
     def _balance(self, weight: Tensor, ln_amount: Tensor) -> Tensor:
         """All molecules at once."""
         chosen = torch.as_tensor(self._limited, device=weight.device)
-        totals = ln_amount[:, ~self._clamped].exp().expand(*weight.shape[:-1], -1)
+        ln_total = ln_amount[:, ~self._clamped]
+        totals = torch.where(ln_total > LN_NOTHING, ln_total.exp(), 0.0).expand(*weight.shape[:-1], -1)
         solved = equilibrium(self._formula, weight[..., chosen], totals)
         found = torch.where(solved.solved[..., None], solved.ln_x, torch.nan)
         return weight.index_copy(-1, chosen, found.clamp(min=LN_NOTHING))
@@ -176,7 +182,7 @@ class Reader:
     def __init__(self, quantities: tuple[Quantity, ...], layout: Layout, device: torch.device) -> None:
         self.quantities = quantities
         self.previous = any(q.of == PREVIOUS for q in quantities)
-        self._parts = [_part(quantity, layout, device) for quantity in quantities]
+        self.parts = [_part(quantity, layout, device) for quantity in quantities]
 
     def __call__(self, energies: Tensor, ln_x: Tensor | None, before: Tensor | None) -> Tensor:
         """All quantities, (..., row, quantity).
@@ -187,7 +193,7 @@ class Reader:
             before: those of the previous state; None if no quantity needs them.
         """
         found = []
-        for quantity, (species, ln_share, whole, ln_whole) in zip(self.quantities, self._parts, strict=True):
+        for quantity, (species, ln_share, whole, ln_whole) in zip(self.quantities, self.parts, strict=True):
             if quantity.kind == "energy":
                 found.append(energies[..., species[0]])
                 continue
