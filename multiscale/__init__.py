@@ -17,8 +17,11 @@ _HOMES = {
     "DenseEnergy": "multiscale.encoders.dense",
     "Graph": "multiscale.graph",
     "GraphEncoder": "multiscale.encoders.graph",
+    "Holdout": "multiscale.formats.variants",
     "Interventions": "multiscale.data",
     "Model": "multiscale.model",
+    "MolecularProblem": "multiscale.model.molecular",
+    "MolecularResult": "multiscale.fit",
     "MultiscaleError": "multiscale.errors",
     "PetabFit": "multiscale.fit.petab",
     "PetabObjective": "multiscale.fit.petab",
@@ -26,7 +29,10 @@ _HOMES = {
     "PetabSettings": "multiscale.fit.petab",
     "Priors": "multiscale.model",
     "Problem": "multiscale.model",
+    "Readings": "multiscale.data",
     "Result": "multiscale.fit",
+    "SequenceColumn": "multiscale.formats.variants",
+    "Sequences": "multiscale.data",
     "Solver": "multiscale.solver.options",
     "Status": "multiscale.solver",
     "Trajectory": "multiscale.model.simulate",
@@ -39,6 +45,7 @@ _HOMES = {
     "from_networkx": "multiscale.graph",
     "graph_from_edges": "multiscale.graph",
     "graph_from_ligand_receptor": "multiscale.graph",
+    "graph_from_model_design": "multiscale.formats.variants",
     "petab_from_graph": "multiscale.formats.petab",
     "read_cellphonedb": "multiscale.graph",
     "read_edges": "multiscale.graph",
@@ -46,17 +53,25 @@ _HOMES = {
     "read_graph": "multiscale.graph",
     "read_interventions": "multiscale.data",
     "read_measurements": "multiscale.data",
+    "read_model_design": "multiscale.formats.variants",
     "read_petab": "multiscale.formats.petab",
+    "read_readings": "multiscale.formats.variants",
     "read_sbml": "multiscale.formats.sbml",
     "rewire": "multiscale.graph",
     "simulate": "multiscale.model.simulate",
     "steady_state": "multiscale.solver",
     "time_course": "multiscale.solver",
+    "with_priors": "multiscale.graph",
     "write_graph": "multiscale.graph",
     "write_petab": "multiscale.formats.petab",
     "write_sbml": "multiscale.formats.sbml",
 }
-_MODULES = {"assays": "multiscale.assays", "pl": "multiscale.report.plots", "units": "multiscale.units"}
+_MODULES = {
+    "assays": "multiscale.assays",
+    "encoders": "multiscale.encoders",
+    "pl": "multiscale.report.plots",
+    "units": "multiscale.units",
+}
 
 __all__ = [
     "Assay",
@@ -65,8 +80,11 @@ __all__ = [
     "DenseEnergy",
     "Graph",
     "GraphEncoder",
+    "Holdout",
     "Interventions",
     "Model",
+    "MolecularProblem",
+    "MolecularResult",
     "MultiscaleError",
     "PetabFit",
     "PetabObjective",
@@ -74,13 +92,17 @@ __all__ = [
     "PetabSettings",
     "Priors",
     "Problem",
+    "Readings",
     "Result",
+    "SequenceColumn",
+    "Sequences",
     "Solver",
     "Status",
     "Trajectory",
     "__version__",
     "add_gene_sets",
     "assays",
+    "encoders",
     "equilibrium",
     "fit",
     "fit_petab",
@@ -89,6 +111,7 @@ __all__ = [
     "from_networkx",
     "graph_from_edges",
     "graph_from_ligand_receptor",
+    "graph_from_model_design",
     "petab_from_graph",
     "pl",
     "read_cellphonedb",
@@ -97,25 +120,30 @@ __all__ = [
     "read_graph",
     "read_interventions",
     "read_measurements",
+    "read_model_design",
     "read_petab",
+    "read_readings",
     "read_sbml",
     "rewire",
     "simulate",
     "steady_state",
     "time_course",
     "units",
+    "with_priors",
     "write_graph",
     "write_petab",
     "write_sbml",
 ]
 
 if TYPE_CHECKING:
-    from multiscale import assays, units
+    from multiscale import assays, encoders, units
     from multiscale.assays import Assay
     from multiscale.data import (
         Contexts,
         Data,
         Interventions,
+        Readings,
+        Sequences,
         from_anndata,
         read_interventions,
         read_measurements,
@@ -123,10 +151,17 @@ if TYPE_CHECKING:
     from multiscale.encoders.dense import DenseEnergy
     from multiscale.encoders.graph import GraphEncoder
     from multiscale.errors import MultiscaleError
-    from multiscale.fit import Result, fit
+    from multiscale.fit import MolecularResult, Result, fit
     from multiscale.fit.petab import PetabFit, PetabObjective, PetabSettings, fit_petab
     from multiscale.formats.petab import PetabProblem, petab_from_graph, read_petab, write_petab
     from multiscale.formats.sbml import read_sbml, write_sbml
+    from multiscale.formats.variants import (
+        Holdout,
+        SequenceColumn,
+        graph_from_model_design,
+        read_model_design,
+        read_readings,
+    )
     from multiscale.graph import (
         Graph,
         add_gene_sets,
@@ -139,9 +174,11 @@ if TYPE_CHECKING:
         read_gmt,
         read_graph,
         rewire,
+        with_priors,
         write_graph,
     )
     from multiscale.model import Model, Priors, Problem
+    from multiscale.model.molecular import MolecularProblem
     from multiscale.model.simulate import Trajectory, simulate
     from multiscale.report import plots as pl
     from multiscale.solver import Status, equilibrium, steady_state, time_course

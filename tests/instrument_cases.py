@@ -107,10 +107,14 @@ CASES = [
     *(
         Case(
             link,
-            Bins(species="on", of="site", bins=("low", "mid", "high"), link=link, depth=link == "probit"),
+            Bins(species="on", of="site", bins=("low", "mid", "high"), link=link, depth=depth, lapse=lapse),
             READS,
         )
-        for link in ("logit", "probit", "multinomial")
+        for link, depth, lapse in (
+            ("logit", False, True),
+            ("probit", True, False),
+            ("multinomial", False, False),
+        )
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Scans that were simulated from known energies, and an instrument with an affine calibration, for tests of fits."""
+"""Scans simulated from known energies, and an instrument with an affine calibration."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from multiscale.encoders import Additive
 from multiscale.model.molecular import MolecularModel, MolecularProblem
 
 ALPHABET = "ACDEFG"
-KT = 0.6163  # kcal/mol at 310.15 K
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaled(Instrument):
-    """Reads a + b times a fraction (or an energy) with normal noise; a, b and ln sd are fitted unless `exact`."""
+    """Reads a + b times a fraction or energy with normal noise; a, b and ln sd are fitted unless `exact`."""
 
     quantity: Quantity
     exact: bool = False
@@ -122,7 +121,10 @@ def measured(problem: MolecularProblem, theta: Tensor, seed: int) -> MolecularPr
         readings = part.readings
         found.append(
             Readings(
-                **{**{k: getattr(readings, k) for k in readings.__dataclass_fields__}, "arrays": {"y": values.numpy()}}
+                **{
+                    **{k: getattr(readings, k) for k in readings.__dataclass_fields__},
+                    "arrays": {"y": values.numpy()},
+                }
             )
         )
     return problem.with_readings(found)
@@ -131,17 +133,17 @@ def measured(problem: MolecularProblem, theta: Tensor, seed: int) -> MolecularPr
 def three_state_scan(
     positions: int = 6, rows: int = 400, seed: int = 0, prior_sd: float | str = 1.0, sd: float = 1.0
 ) -> tuple[MolecularProblem, Tensor]:
-    """Abundance and binding of one protein with readings drawn from known energies, and the true theta, (parameter,)."""
+    """Abundance and binding of one protein drawn from known energies, and the true theta."""
     sequences = variants(positions, rows, seed)
     readings = [scan("abundance", FOLDED, sequences, ligand=0.0), scan("binding", BOUND, sequences)]
-    encoder = Additive(molecule="protein", terms=("fold", "bind"), prior_sd=prior_sd)
+    encoder = Additive(molecule="protein", terms=("fold", "bind"), prior_sd=prior_sd, mean_sd=0.0)
     problem = MolecularProblem(three_states(), readings, {"mutations": encoder})
     theta = truth(MolecularModel(problem), seed, sd)
     return measured(problem, theta, seed), theta
 
 
 def truth(model: MolecularModel, seed: int, sd: float = 1.0) -> Tensor:
-    """A theta whose weights are normal with this sd and whose calibrations are 0.1 + 0.9 p with noise 0.05."""
+    """A theta whose weights have this sd and whose calibrations are 0.1 + 0.9 p with noise 0.05."""
     rng, table = np.random.default_rng(seed + 1), model.parameters
     values = {b.name: np.asarray(b.mean, dtype=float) for b in table.blocks}
     values |= {n: rng.normal(0, sd, len(v)) for n, v in values.items() if n.startswith("mutations")}

@@ -11,6 +11,7 @@ from reading_rows import make_readings
 from multiscale.assays import BindingEnergy, Fitness
 from multiscale.data import Readings
 from multiscale.encoders import Features, FeatureSource, Product, make_encoder
+from multiscale.encoders.bound_sources import OTHERS
 from multiscale.encoders.items import Item
 from multiscale.encoders.kernels import Aligned
 from multiscale.encoders.profiles import profile_covariance
@@ -150,3 +151,23 @@ def test_wrong_options_of_features_are_refused(options: dict, said: str) -> None
     other = FeatureSource(entity="receptor", kind="identity")
     with pytest.raises(ConfigError, match="`parts` must be features of `drug`; got `receptor`"):
         FeatureSource(entity="drug", kind="mixture", parts=[other])
+
+
+@pytest.mark.parametrize("kind", ["identity", "spectrum", "profile", "mixture"])
+def test_entities_that_were_not_fitted_are_as_uncertain_as_the_prior(kind: str) -> None:
+    options: dict[str, dict] = {
+        "identity": {},
+        "spectrum": {"column": "text", "k": 1},
+        "profile": {"across": "receptor"},
+        "mixture": {"parts": [FeatureSource(entity="drug", kind="identity", unseen="prior")]},
+    }
+    fitted = pairs(scan(60)[0], "abcde")
+    new = make_readings(columns={"text": ["MMMM"]}, entities={"drug": ["new"]})
+    own = {} if kind == "mixture" else {"unseen": "prior"}
+    source = FeatureSource(entity="drug", kind=kind, **options[kind], **own).bind([fitted])
+    assert source.labels[-1].endswith(OTHERS)
+    found, known = source.features(new)[0], source.features(fitted)[0]
+    assert found.shape[1] == known.shape[1] == len(source.labels) and not known[:, -1].any()
+    plain = FeatureSource(entity="drug", kind="spectrum", column="text", k=1).bind([fitted])
+    scale = getattr(getattr(plain, "map", None), "scale", 1.0) if kind == "spectrum" else 1.0
+    assert found[0, -1] == pytest.approx(scale)  # it shares no word with the others

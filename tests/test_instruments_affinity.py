@@ -141,3 +141,15 @@ def test_rows_may_state_their_temperature() -> None:
     data = pd.concat([KD.assign(T=310.15), KD.assign(T=np.nan)])
     found = kd(columns={"temperature": "T"}).prepare(data, "t")["kT"]
     np.testing.assert_allclose(found, [kT(310.15)] * 3 + [kT(300.0)] * 3)
+
+
+def test_known_noise_is_no_parameter_and_counts_as_such() -> None:
+    table = pd.DataFrame({"Kd": [1.0, 10.0]})
+    options = {"complex": "c", "unit_of_value": "uM", "columns": {"value": "Kd"}, "noise_sd": 0.7}
+    known, fitted = BindingEnergy(**options, noise_ln_sd=0.0), BindingEnergy(**options)
+    numbers = known.prepare(table, "a.tsv")
+    arrays = {name: torch.as_tensor(numbers[name]) for name in ("y", "censoring", "variance", "kT")}
+    readouts = torch.tensor([[[-8.0], [-7.0]]], dtype=torch.float64)
+    noise = {"noise": torch.full((1, 2), math.log(0.7), dtype=torch.float64)}
+    assert known.unknowns(numbers) == [] != fitted.unknowns(numbers)
+    assert torch.allclose(known.log_density(arrays, readouts, {}), fitted.log_density(arrays, readouts, noise))

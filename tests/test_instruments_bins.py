@@ -53,6 +53,17 @@ def test_depths_weigh_the_bins() -> None:
 
 
 @pytest.mark.parametrize("link", LINKS)
+def test_lapses_spread_a_share_of_the_reads_over_all_bins(link: str) -> None:
+    made, lapsing = bins(link), bins(link, lapse=True)
+    readouts = torch.tensor([-7.0, -1.0], dtype=torch.float64)[None, :, None]
+    data = table(low=[4, 1], mid=[2, 0], high=[1, 0])
+    given = values(lapsing, data, starts=1)
+    given["lapse"] = torch.full((1, 2), math.log(0.25), dtype=torch.float64)
+    wanted = 0.8 * made.log_shares(readouts, given).exp() + 0.2 / 3
+    torch.testing.assert_close(lapsing.log_shares(readouts, given).exp(), wanted)
+
+
+@pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("depth", [False, True])
 def test_probabilities_of_all_counts_of_three_reads_add_up_to_one(link: str, depth: bool) -> None:
     made = bins(link, depth=depth and link != "multinomial")

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from multiscale.cli import main
-from multiscale.config import Config, read_config
+from multiscale.config import Config, ReadingsSection, read_config
 from multiscale.errors import ConfigError
 from multiscale.formats.tables import read_table
 from multiscale.graph import Graph, write_graph
+from multiscale.runs.readings import read_section, rows_to_predict
 from multiscale.units import kT
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
@@ -431,6 +432,19 @@ def test_measurements_in_a_file_to_predict_are_ignored(finished: Path, command, 
         code, out, err = command("predict", *arguments, "--out", tmp_path / f"{name}.out.tsv")
         assert (code, json.loads(out)["rows"]) == (0, 9), err
     assert (tmp_path / "a.out.tsv").read_text() == (tmp_path / "b.out.tsv").read_text()
+
+
+def test_rows_are_not_left_out_for_what_was_measured_of_them(tmp_path: Path):
+    table = pd.DataFrame(
+        {"drug": list("abc"), "Kd": [1.0, 2.0, 3.0], "call": ["binder", "binder", "aggregate"]}
+    )
+    table.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    options = {"complex": "bound", "columns": {"value": "Kd", "relation": "call"}, "unit_of_value": "uM"}
+    options |= {"relations": {"binder": "="}, "where": {"call": ["binder"], "drug": ["a", "b", "c"]}}
+    path = str(tmp_path / "pairs.tsv")
+    section = ReadingsSection(path=path, instrument="affinity", entities={"drug": "drug"}, **options)
+    fitted = read_section("pairs", section)
+    assert len(fitted) == 2 and len(rows_to_predict(path, section, fitted)) == 3
 
 
 UNSEEN = "W" + WILD[1:]

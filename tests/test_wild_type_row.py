@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from variant_tables import FITNESS, PROTEIN, SCAN, write
+from variant_tables import FITNESS, PROTEIN, SCAN, WILD, write
 
 from multiscale.assays.fitness import Fitness
+from multiscale.config import ReadingsSection
 from multiscale.errors import AssayError, FormatError
 from multiscale.formats.variants import Holdout, read_readings
+from multiscale.runs.readings import read_section, rows_to_fit
 
 DOUBLES = SCAN.replace("MKVT,0.0,training,0,a\n", "")
 
@@ -70,3 +72,19 @@ def test_rows_to_predict_get_no_wild_type_and_own_names_of_columns_are_known(tmp
     asked = read_readings(path, named, sequence=PROTEIN, measured=False, wild_type={"value": 0.0})
     assert len(asked) == 2
     assert read_readings(path, named, sequence=PROTEIN, wild_type={"value": 9.0}).arrays["value"][2] == 9.0
+
+
+def test_a_section_of_a_configuration_adds_it_among_the_fitted_rows(tmp_path: Path) -> None:
+    path = write(tmp_path, DOUBLES.replace("training", "fit").replace("test", "check"))
+    section = ReadingsSection(
+        path=str(path),
+        instrument="fitness",
+        species="folded",  # pyright: ignore[reportCallIssue]
+        of="protein",  # pyright: ignore[reportCallIssue]
+        sequence={"molecule": "protein", "column": "sequence", "reference": WILD},  # pyright: ignore[reportArgumentType]
+        split="set",
+        fitted=["check"],
+        wild_type={"value": 0.0},
+    )
+    fitted, rest = rows_to_fit(section, read_section("scan", section))
+    assert fitted.sequences["protein"].labels() == ["T4S", "wt"] and rest is not None and len(rest) == 1

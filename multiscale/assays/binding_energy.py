@@ -65,7 +65,7 @@ class BindingEnergy(Instrument):
         temperature: at which values were measured, K, of rows that do not state it.
         noise: `normal`, or `logistic`, whose tails are heavier.
         noise_sd: prior median of the sd of the noise, kcal/mol.
-        noise_ln_sd: sd of its logarithm.
+        noise_ln_sd: sd of its logarithm; 0 = the noise is known, and not fitted.
         group: column of study or laboratory; each group has its own noise.
         sd_column: column of known standard deviations: of ln value, or of the energy.
         relation_column: column that says whether a value is a bound.
@@ -112,7 +112,9 @@ class BindingEnergy(Instrument):
                 f"`noise` of BindingEnergy is `{self.noise}`; {nearest(str(self.noise), NOISES)}"
             )
         positive("BindingEnergy", "K", temperature=self.temperature)
-        positive("BindingEnergy", "kcal/mol", noise_sd=self.noise_sd, noise_ln_sd=self.noise_ln_sd)
+        positive("BindingEnergy", "kcal/mol", noise_sd=self.noise_sd)
+        if self.noise_ln_sd != 0:
+            positive("BindingEnergy", "ln units", noise_ln_sd=self.noise_ln_sd)
         text_or_none(
             "BindingEnergy",
             group=self.group,
@@ -166,7 +168,9 @@ class BindingEnergy(Instrument):
         return {"y": y, "censoring": censoring, "variance": sd**2, "kT": kT, "group": group}
 
     def unknowns(self, arrays: Arrays) -> list[Unknown]:
-        """The noise of every group."""
+        """The noise of every group, unless it is known."""
+        if self.noise_ln_sd == 0:
+            return []
         labels, codes = encode_groups(arrays["group"])
         mean, sd = math.log(self.noise_sd), self.noise_ln_sd
         return [
@@ -187,7 +191,7 @@ class BindingEnergy(Instrument):
     ) -> Tensor:
         """Log density of a value, or log probability of the side on which a bound leaves it."""
         y, mean, side = arrays["y"], readouts[..., 0], arrays["censoring"]
-        variance = arrays["variance"] + torch.exp(2.0 * values["noise"])
+        variance = self._variance(arrays, values)
         sd = variance.sqrt()
         z = side * (mean - y) / sd
         if self.noise == "logistic":
@@ -212,7 +216,7 @@ class BindingEnergy(Instrument):
         generator: Generator,
     ) -> Tensor:
         """Draw a value with noise, not limited by any bound."""
-        variance = arrays["variance"] + torch.exp(2.0 * values["noise"])
+        variance = self._variance(arrays, values)
         if self.noise == "logistic":
             return self._from_energy(draw_logistic(readouts[..., 0], variance.sqrt(), generator), arrays)
         return self._from_energy(draw_normal(readouts[..., 0], variance, generator), arrays)
@@ -234,6 +238,12 @@ class BindingEnergy(Instrument):
     def _uM(self) -> float:
         """µM in one unit of `unit`."""
         return to_uM(1.0, self.unit)
+
+    def _variance(self, arrays: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Tensor:
+        """Of a reading, (kcal/mol)²."""
+        if "noise" not in values:
+            return arrays["variance"] + self.noise_sd**2
+        return arrays["variance"] + torch.exp(2.0 * values["noise"])
 
     def _from_energy(self, energy: Tensor, arrays: Mapping[str, Tensor]) -> Tensor:
         """Energy as a value in `unit`."""

@@ -28,6 +28,9 @@ LINKS = ("logit", "probit", "multinomial")
 BACKGROUND, BACKGROUND_LN_SD = 0.01, 2.0
 """Prior of the reporter's background in units of the readout at fraction one, or in µM (assumption)."""
 
+LAPSE, LAPSE_LN_SD = 0.05, 1.5
+"""Prior of the odds that a read fell into a bin at random (assumption)."""
+
 CENTER, WIDTH = -1.0, 1.5
 """Where thresholds are thought to lie, ln units: readouts within e^1.5 of e^-1 (assumption)."""
 
@@ -45,9 +48,12 @@ class Bins(Instrument):
     - `multinomial`: P_k ∝ exp(a_k + b_k h + c_k h²), h = x − ln background ≥ 0, and a, b, c are zero for the
       first bin.
 
-    Counts given their sum are multinomial. Thresholds, spread and background are per group. The unit of x is
-    that of ln p, which the energies set; with `multinomial`, b and c absorb a factor on energies where p is
-    small: they are in relative units.
+    With `lapse`, reads fall into any bin alike, whatever their reporter, with odds λ fitted:
+    P_k becomes (P_k + λ/K)/(1 + λ). Without it one read in a far bin is worth many near ones.
+
+    Counts given their sum are multinomial. Thresholds, spread, background and λ are per group. The unit of x
+    is that of ln p, which the energies set; with `multinomial`, b and c absorb a factor on energies where p
+    is small: they are in relative units.
 
     Args:
         species: which species count.
@@ -55,6 +61,7 @@ class Bins(Instrument):
         of: molecule of which a fraction is read; '' = their concentration is.
         link: see above.
         depth: whether bins were read to unknown depths.
+        lapse: whether some reads fall into bins at random.
         group: column of the sort or library.
 
     Raises:
@@ -69,6 +76,7 @@ class Bins(Instrument):
     of: str = ""
     link: Literal["logit", "probit", "multinomial"] = "logit"
     depth: bool = False
+    lapse: bool = False
     group: str | None = None
 
     inputs: ClassVar[Mapping[str, str]] = {
@@ -82,7 +90,7 @@ class Bins(Instrument):
             raise AssayError(f"`bins` of Bins must name at least two different columns; got {bins!r}.")
         if self.link not in LINKS:
             raise AssayError(f"`link` of Bins is `{self.link}`; {nearest(str(self.link), LINKS)}")
-        flag("Bins", depth=self.depth)
+        flag("Bins", depth=self.depth, lapse=self.lapse)
         text_or_none("Bins", group=self.group)
         if self.depth and self.link == "multinomial":
             raise AssayError("`depth` of Bins: a multinomial link holds it already (a_k); leave it out.")
@@ -141,6 +149,8 @@ class Bins(Instrument):
 
         unit = "1" if self.of else "uM"
         found = [unknown("background", math.log(BACKGROUND), BACKGROUND_LN_SD, "ln", unit)]
+        if self.lapse:
+            found.append(unknown("lapse", math.log(LAPSE), LAPSE_LN_SD, "ln"))
         if self.link == "multinomial":
             for k in range(2, len(self.bins) + 1):
                 rise = (k - 1) / (len(self.bins) - 1)
@@ -160,6 +170,14 @@ class Bins(Instrument):
 
     def log_shares(self, readouts: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         """ln P of every bin, shape (..., row, bin)."""
+        shares = self._of_reporter(readouts, values)
+        if not self.lapse:
+            return shares
+        odds = values["lapse"][..., None]
+        return torch.logaddexp(shares, odds - math.log(len(self.bins))) - softplus(odds)
+
+    def _of_reporter(self, readouts: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        """ln P of every bin where the reporter alone decides."""
         above = softplus(readouts[..., 0] - values["background"])
         if self.link == "multinomial":
             return self._softmax(above, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,25 +22,31 @@ __all__ = ["Additive"]
 class Additive(Encoder):
     """Every letter at every position has an energy: ΔΔG of a sequence s is Σ_p w[p, s_p].
 
-    With a wild type its letters have no weight, so that energies are relative to it. Without one all letters
-    have weights, whose normal prior makes them sum to zero at every position.
+    With a wild type its letters have no weight, so that energies are relative to it, and mutations have a
+    common mean, ΔΔG_m = mean + w_m: most of them destabilise, and a scan in which every variant has as many
+    mutations does not tell that from a less stable wild type. Without a wild type all letters have weights,
+    whose normal prior makes them sum to zero at every position.
 
     Args:
         molecule: whose sequence is read.
         positions: numbers of the first and last position, such as a binding site within a promoter; None for
             all.
+        mean_sd: sd of the normal prior of the common mean, around zero, kcal/mol; 0 = there is none.
         unseen: what rows to predict may hold that no fitted row has: `refuse` such mutations, or take their
             `prior`, zero ± its sd.
     """
 
     molecule: str
     positions: Sequence[int] | None = None
+    mean_sd: float = 1.0
     unseen: Literal["refuse", "prior"] = "refuse"
 
     def __post_init__(self) -> None:
         """Check the options."""
         super().__post_init__()
         check_positions(self.positions)
+        if not (np.isfinite(self.mean_sd) and self.mean_sd >= 0):
+            raise ConfigError(f"`mean_sd` must be zero or positive, in kcal/mol; got {self.mean_sd!r}.")
         if self.unseen not in ("refuse", "prior"):
             raise ConfigError(f"`unseen` must be `refuse` or `prior`; got {self.unseen!r}.")
 
@@ -65,11 +71,13 @@ class BoundAdditive(Bound):
         for item in readings:
             seen[_used(self._index(item))] = True
         sd, learned = encoder.prior
-        self.families = (
-            Weights(
-                name="single", labels=names[kept].tolist(), sd=sd, learned=learned, seen=seen, energies=True
-            ),
+        single = Weights(
+            name="single", labels=names[kept].tolist(), sd=sd, learned=learned, seen=seen, energies=True
         )
+        self.families: tuple[Weights, ...] = (single,)
+        if sites.reference is not None and encoder.mean_sd:
+            mean = Weights(name="mean", labels=["mutations"], sd=encoder.mean_sd)
+            self.families = (replace(single, shift="mean"), mean)
         self.gauge = _gauge(sites)
 
     def designs(self, readings: Readings) -> list[Design]:
@@ -89,7 +97,11 @@ class BoundAdditive(Bound):
                 f"{name_variant(readings, int(row), self.sites.molecule)}: no fitted row has `{mutation}`;"
                 ' leave the row out, or set `unseen = "prior"` to predict it with the width of the prior.'
             )
-        return [Indexed(torch.from_numpy(index), len(family.labels))]
+        weights = torch.from_numpy(index)
+        designs: list[Design] = [Indexed(weights, len(family.labels))]
+        if family.shift:
+            designs.append(Indexed(torch.where(weights >= 0, 0, -1), 1))
+        return designs
 
     def _index(self, readings: Readings) -> np.ndarray:
         """Position of the weights of every row, −1 where there is none."""

@@ -18,7 +18,11 @@ from multiscale.errors import DataError, nearest
 if TYPE_CHECKING:
     from multiscale.encoders.sources import FeatureSource
 
-__all__ = ["BoundEntities", "BoundSource", "entities_of"]
+__all__ = ["OTHERS", "BoundEntities", "BoundSource", "entities_of"]
+
+OTHERS = "others"
+"""Weight of what entities that were not fitted have of their own. They share it: each by itself is then as
+uncertain as the prior says."""
 
 
 class BoundSource(ABC):
@@ -84,7 +88,9 @@ class BoundEntities(BoundSource):
                 f"nothing is known of any `{source.entity}`; fill in {', '.join(self._columns())}."
             )
         self.map = self._learn(known)
-        self.labels = self.names if self.map is None else self.map.labels
+        self.labels = [*(self.names if self.map is None else self.map.labels)]
+        if source.unseen == "prior":
+            self.labels.append(OTHERS)
 
     def features(self, readings: Readings) -> tuple[np.ndarray, np.ndarray]:
         """Features of the entities of these rows; see `BoundSource`."""
@@ -93,10 +99,14 @@ class BoundEntities(BoundSource):
         if self.map is None:
             own = self._weights(items)
             features[own >= 0, own[own >= 0]] = 1.0
-            return features, entity
         known = np.array([item.known for item in items])
-        if known.any():
-            features[known] = self.map([item for item in items if item.known])
+        those = [item for item in items if item.known]
+        if self.map is not None and those:
+            features[known, : len(self.map.labels)] = self.map(those)
+        if self.source.unseen == "prior":
+            features[:, -1] = self._weights(items) < 0
+            if self.map is not None and those:
+                features[known, -1] *= self.map.left(those)
         return features, entity
 
     def index(self, readings: Readings) -> np.ndarray:

@@ -50,6 +50,10 @@ class FeatureMap(ABC):
         """Features of entities, shape (entity, weight)."""
         return (self.raw(items) - self.centre) @ self.rotation * self.scale
 
+    def left(self, items: Sequence[Item]) -> np.ndarray:
+        """Size of what fitted entities do not say of an entity, on the scale of the features, (entity,)."""
+        return np.zeros(len(items))
+
     @abstractmethod
     def learn(self, items: Sequence[Item]) -> tuple[np.ndarray, list[str]]:
         """Get to know the fitted entities: raw features, shape (entity, feature), and their names."""
@@ -137,6 +141,10 @@ class KernelFeatures(FeatureMap):
     def raw(self, items: Sequence[Item]) -> np.ndarray:
         """Project."""
         return self.kernel.between(self.kernel.describe(items), self.fitted) @ self.projection
+
+    def left(self, items: Sequence[Item]) -> np.ndarray:
+        """√(k(x, x) − |projection|²), with k(x, x) = 1."""
+        return self.scale * np.sqrt((1.0 - np.square(self.raw(items)).sum(1)).clip(min=0.0))
 
 
 def components(centred: np.ndarray, rank: int | None) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multiscale.data import Readings
-from multiscale.encoders.bound_sources import BoundSource, entities_of
+from multiscale.encoders.bound_sources import OTHERS, BoundSource, entities_of
 from multiscale.encoders.feature_maps import components
 from multiscale.errors import DataError
 
@@ -59,6 +59,9 @@ class BoundProfile(BoundSource):
         covariance = profile_covariance(values, known @ known.T, strength)
         self.own = _features(covariance, source.rank)
         self.labels = [f"component {i + 1}" for i in range(self.own.shape[1])]
+        self.others = source.unseen == "prior"
+        if self.others:
+            self.labels.append(OTHERS)
         self.placed = None if prior is None else np.linalg.pinv(known, rcond=1e-10) @ self.own
 
     def features(self, readings: Readings) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +74,9 @@ class BoundProfile(BoundSource):
             place = np.zeros(len(names), dtype=np.int64)
             place[entity] = which
             features[at < 0] = known[place[at < 0]] @ self.placed
+        if self.others:  # a typical entity has features of length one
+            left = np.sqrt((1.0 - np.square(features).sum(1)).clip(min=0.0))
+            features = np.column_stack([features, np.where(at < 0, left, 0.0)])
         return features, entity
 
     def _prior_features(self, prior: BoundSource, readings: Sequence[Readings]) -> np.ndarray:

@@ -56,6 +56,8 @@ class FeatureSource:
         shares: of `mixture`: of the variance of a typical entity, in proportion; equal if None.
         missing: entities without a sequence, SMILES or number: `refuse` them, or give them the `mean` of the
             features of the fitted ones.
+        unseen: what of an entity that was not fitted does not follow from the fitted ones: `mean` takes it
+            for zero, `prior` for as uncertain as the prior says, which widens its intervals.
     """
 
     entity: str
@@ -75,6 +77,7 @@ class FeatureSource:
     strength: float | None = None
     parts: Sequence[FeatureSource] = ()
     shares: Sequence[float] | None = None
+    unseen: Literal["mean", "prior"] = "mean"
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -82,6 +85,8 @@ class FeatureSource:
             raise ConfigError(f"`kind` of features is `{self.kind}`; {nearest(self.kind, SOURCES)}")
         if self.missing not in ("refuse", "mean"):
             raise ConfigError(f"`missing` must be `refuse` or `mean`; got {self.missing!r}.")
+        if self.unseen not in ("mean", "prior"):
+            raise ConfigError(f"`unseen` must be `mean` or `prior`; got {self.unseen!r}.")
         for name, value in {"rank": self.rank, "radius": self.radius, "bits": self.bits}.items():
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"`{name}` must be a positive whole number; got {value!r}.")

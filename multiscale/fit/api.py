@@ -25,7 +25,7 @@ def fit(problem: Problem, **options: Any) -> Result: ...
 def fit(problem: MolecularProblem, **options: Any) -> MolecularResult: ...
 
 
-def fit(
+def fit(  # pyright: ignore[reportInconsistentOverload] (the options are those of both)
     problem: Problem | MolecularProblem,
     *,
     starts: int | None = None,
@@ -49,13 +49,14 @@ def fit(
         starts: number of starting points, all advanced together; 32 if None, of a molecular problem 8.
         seed: of the starting points; the same seed and thread count give the same numbers on a CPU.
         accelerator: `auto` (GPU if there is one), `cpu` or `gpu`.
-        threads: CPU threads of PyTorch; more than one pays only for thousands of cells or molecules, or 100,000 rows.
+        threads: CPU threads of PyTorch; more than one pays only for thousands of cells or molecules, or
+            100,000 rows.
         adam_steps: steps of Adam before the quasi-Newton method.
         max_steps: most quasi-Newton steps per start; the best ones are then finished by Newton's method.
-        draws: draws of the posterior for the intervals of what follows from the parameters; 0 for none; 1,000 if None, of a molecular
-            problem 200 per row.
-        method: of a molecular problem: `newton` (exact curvature, for up to 6,000 parameters), `minibatch` (gradients of batches of
-            rows), or `auto`: the first where it is possible.
+        draws: draws of the posterior for the intervals of what follows from the parameters; 0 for none; 1,000
+            if None, of a molecular problem 200 per row.
+        method: of a molecular problem: `newton` (exact curvature, for up to 6,000 parameters), `minibatch`
+            (gradients of batches of rows), or `auto`: the first where it is possible.
         batch_size: rows per step of `minibatch`, and of the training of networks in encoders.
         max_epochs: most passes through all rows of the same.
         progress: show a progress bar on a terminal.

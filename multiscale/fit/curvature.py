@@ -20,7 +20,7 @@ from multiscale.fit.optimise import (
 )
 from multiscale.fit.trace import UNTRACED, Trace
 
-__all__ = ["LARGEST", "descend", "hessian", "minimise"]
+__all__ = ["LARGEST", "TOLERANCE", "descend", "hessian", "line_search", "minimise", "next_shift"]
 
 LARGEST = 6000
 """Most parameters for which a dense matrix is made (0.3 GB per copy)."""
@@ -165,10 +165,10 @@ def minimise(
     while steps < max_steps and promised >= TOLERANCE:
         matrix = hessian(objective, theta, row, local)
         direction, promised = _direction(matrix, gradient, partial(_convex, objective, theta), float(shift))
-        moved = _search(objective, theta, loss, direction, promised, rows)
+        moved = line_search(objective, theta, loss, direction, promised, rows)
         if moved is None:
             break
-        steps, shift = steps + 1, _next_shift(shift, float(loss - moved[1]) / promised)
+        steps, shift = steps + 1, next_shift(shift, float(loss - moved[1]) / promised)
         theta, loss, gradient = moved
         trace.save({"theta": theta, "steps": torch.tensor(steps), "shift": shift})
         if progress:
@@ -206,7 +206,7 @@ def _convex(objective: Objective, theta: Tensor) -> Tensor | None:
     return None if own is None else own(theta)
 
 
-def _next_shift(shift: Tensor, kept: float) -> Tensor:
+def next_shift(shift: Tensor, kept: float) -> Tensor:
     """Smaller after a step that kept what it promised, larger after one that did not."""
     factor = 0.25 if kept > 0.9 else 4.0 if kept < 0.5 else 1.0
     return (factor * shift).clamp(SMALLEST_SHIFT, LARGEST_SHIFT)
@@ -224,8 +224,8 @@ def _direction(
         matrix: Hessian.
         gradient: shape (1, parameter).
         convex: gives a positive semidefinite stand-in for the Hessian, or None.
-        least: smallest multiple of it that is added to an indefinite Hessian; of its diagonal in its place always
-            the smallest.
+        least: smallest multiple of it that is added to an indefinite Hessian; of its diagonal in its place
+            always the smallest.
     """
     factor, failed = torch.linalg.cholesky_ex(matrix)
     indefinite = bool(failed)
@@ -245,7 +245,7 @@ def _direction(
     return direction, promised
 
 
-def _search(
+def line_search(
     objective: Objective, theta: Tensor, loss: Tensor, direction: Tensor, promised: float, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """First point along a direction, halving the step, that keeps a fair part of the promise.

@@ -20,7 +20,7 @@ from multiscale.fit.optimise import Optimum
 from multiscale.model import Model
 from multiscale.model.parameters import ParameterTable
 
-__all__ = ["LEVEL", "Approximation", "Laplace", "laplace", "laplace_of"]
+__all__ = ["LEVEL", "Approximation", "Laplace", "laplace", "laplace_of", "source_of"]
 
 log = logging.getLogger("multiscale")
 
@@ -36,7 +36,7 @@ NEGLIGIBLE = 1e-3
 
 
 class Approximation(ABC):
-    """Mixture of normal approximations of theta around modes, the heaviest first, and what follows from their sds."""
+    """Mixture of normal approximations of theta around modes, and what follows from their sds."""
 
     parameters: ParameterTable
     theta: Tensor
@@ -98,7 +98,6 @@ class Approximation(ABC):
         lower, upper = (np.where(linear, np.exp(end), end) for end in self.ends())
         sd, prior = self.value_sd(), self.parameters.prior_sd
         ratio = sd / prior
-        source = np.where(ratio <= DATA, "data", np.where(ratio >= PRIOR, "prior", "both"))
         return pd.DataFrame(
             {
                 "lower": lower,
@@ -106,7 +105,7 @@ class Approximation(ABC):
                 "sd": sd,
                 "priorSd": prior,
                 "informationNats": -np.log(ratio),
-                "determinedBy": source,
+                "determinedBy": source_of(ratio),
             }
         )
 
@@ -179,6 +178,15 @@ class Laplace(Approximation):
         """
         share = self.parameters.prior_precision(self.theta[:1]) * self._covariances[0].diagonal()
         return float(self.theta.shape[1] - share.sum())
+
+
+def source_of(ratio: np.ndarray) -> np.ndarray:
+    """What determines values whose sds are these fractions of their priors': data, prior or both.
+
+    >>> source_of(np.array([0.1, 0.7, 0.99])).tolist()
+    ['data', 'both', 'prior']
+    """
+    return np.where(ratio <= DATA, "data", np.where(ratio >= PRIOR, "prior", "both"))
 
 
 def laplace(posterior: Posterior, theta: Tensor, row: int = 0) -> Laplace:

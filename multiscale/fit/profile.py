@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +17,9 @@ from multiscale.fit.optimise import lbfgs
 
 if TYPE_CHECKING:
     from multiscale.fit.result import Result
+    from multiscale.model.parameters import ParameterTable
 
-__all__ = ["profile"]
+__all__ = ["follow", "profile"]
 
 REACH = 3.0
 """A profile goes this many standard deviations of Laplace's approximation to either side."""
@@ -45,19 +46,44 @@ def profile(result: Result, names: Sequence[str], points: int = 15) -> pd.DataFr
 
     Source: Raue 2009, Bioinformatics 25:1923, doi:10.1093/bioinformatics/btp358.
     """
-    identifiers = result.model.parameters.identifiers
-    for name in names:
-        if name not in identifiers:
-            raise DataError(f"no parameter is called `{name}`; {nearest(name, identifiers)}")
     if result.laplace is None:
         raise DataError("profiles start from Laplace's approximation, which this fit does not have.")
+
+    def posterior_of(count: int) -> Posterior:
+        used = result.posterior.used
+        return Posterior(result.model, used=None if used is None else used.expand(count, -1))
+
+    return follow(result.model.parameters, result.laplace.main, posterior_of, names, points)
+
+
+def follow(
+    parameters: ParameterTable,
+    near: Laplace,
+    posterior_of: Callable[[int], Callable[[Tensor, Tensor], Tensor]],
+    names: Sequence[str],
+    points: int = 15,
+) -> pd.DataFrame:
+    """Profile any posterior; see `profile`.
+
+    Args:
+        parameters: of the model.
+        near: its approximation around one mode.
+        posterior_of: gives the loss of that many rows of theta, a function of theta and their positions.
+        names: identifiers of parameters.
+        points: values per parameter.
+    """
+    for name in names:
+        if name not in parameters.identifiers:
+            raise DataError(f"no parameter is called `{name}`; {nearest(name, parameters.identifiers)}")
     grid = np.linspace(-REACH, REACH, points + 1 - points % 2)
-    index = torch.tensor([identifiers.index(name) for name in names for _ in grid], dtype=torch.int64)
-    theta, loss = _follow(result, result.laplace.main, index, torch.as_tensor(np.tile(grid, len(names))))
+    places = [parameters.identifiers.index(name) for name in names for _ in grid]
+    index = torch.tensor(places, dtype=torch.int64, device=near.theta.device)
+    steps = torch.as_tensor(np.tile(grid, len(names)), device=near.theta.device)
+    theta, loss = _follow(posterior_of(len(index)), near, index, steps)
     with torch.no_grad():
-        best = result.posterior(result.theta, torch.zeros(1, dtype=torch.int64))
-        prior, at_best = (result.model.parameters.log_priors(t) for t in (theta, result.theta))
-        value = result.model.parameters.flat(theta)
+        best = posterior_of(1)(near.theta, torch.zeros(1, dtype=torch.int64))
+        prior, at_best = (parameters.log_priors(t) for t in (theta, near.theta))
+        value = parameters.flat(theta)
     rows = torch.arange(len(index))
     return pd.DataFrame(
         {
@@ -69,11 +95,10 @@ def profile(result: Result, names: Sequence[str], points: int = 15) -> pd.DataFr
     )
 
 
-def _follow(result: Result, near: Laplace, index: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+def _follow(
+    posterior: Callable[[Tensor, Tensor], Tensor], near: Laplace, index: Tensor, steps: Tensor
+) -> tuple[Tensor, Tensor]:
     """Best theta and its loss, with parameter `index` of every row held at its optimum + steps · sd."""
-    used = result.posterior.used
-    posterior = Posterior(result.model, used=None if used is None else used.expand(len(index), -1))
-    index, steps = index.to(near.theta.device), steps.to(near.theta.device)
     slope = near.covariance[index] / near.covariance.diagonal()[index, None]
     centre = near.theta + (steps * near.sd[0, index])[:, None] * slope
 

@@ -157,6 +157,7 @@ class Bar:
         return self
 
     def __call__(self, step: int, loss: Tensor) -> None:
+        """Show a step and the lowest of these losses."""
         if not self.bar.disable:
             self.bar.update(self.task, completed=step, loss=f"loss {loss.min():.2f}")
 

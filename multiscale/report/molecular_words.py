@@ -73,7 +73,7 @@ def _scores(metrics: pd.DataFrame) -> str:
         known = values[np.isfinite(values)]
         return f"{known.min():.2f} to {known.max():.2f} in {len(metrics)} sets of rows"
     named = [
-        f"{r2:.2f} (`{readings}`{f' {split}' if split else ''})"
+        f"{f'{r2:.2f}' if np.isfinite(r2) else 'unknown'} (`{readings}`{f' {split}' if split else ''})"
         for readings, split, r2 in metrics[["readings", "split", "r2"]].itertuples(index=False)
     ]
     return " and ".join(named)

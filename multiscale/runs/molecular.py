@@ -107,10 +107,16 @@ def _tables(config: Config, result: MolecularResult, asked: Asked) -> dict[str, 
         metrics.append(scored)
         shown.append(_some(table, name, rest))
     tables["predictions"] = pd.concat(shown, ignore_index=True).reindex(columns=shown[0].columns)
-    tables["metrics"] = pd.concat(metrics, ignore_index=True)
+    tables["metrics"] = _with_scores(pd.concat(metrics, ignore_index=True))
     maps = heat_maps(tables["energies"]) if "energies" in tables else {}
     tables |= {f"heatmap_{name}": table for name, table in maps.items()}
     return tables | {"sources": sources(config)}
+
+
+def _with_scores(metrics: pd.DataFrame) -> pd.DataFrame:
+    """With columns of all scores: rows that do not differ, such as repeats of one affinity, lack some."""
+    missing = [name for name in SCORES if name not in metrics]
+    return metrics.assign(**dict.fromkeys(missing, float("nan")))
 
 
 def _with_labels(config: Config, table: pd.DataFrame) -> pd.DataFrame:

@@ -52,14 +52,15 @@ def rows_to_predict(file: str | Path, section: ReadingsSection, fitted: Readings
     """Read rows in the layout of a file that was fitted; measurements are not needed and ignored.
 
     Args:
-        file: the table; a filter of `where` acts where it has the column.
+        file: the table; a filter of `where` acts where it has the column, unless that was measured.
         section: how the fitted file was read.
         fitted: its rows: wild type and instrument are theirs.
 
     Raises:
         FormatError, DataError, AssayError: see `read_section`.
     """
-    columns = read_variant_table(file).columns
+    measured = {fitted.instrument.columns.get(name, name) for name in fitted.instrument.measured}
+    columns = set(read_variant_table(file).columns) - measured
     return read_readings(
         file,
         fitted.instrument,

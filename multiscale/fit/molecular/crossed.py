@@ -1,7 +1,8 @@
 """Products with designs of pairs of entities, X = A[first] ⊗ B[second], which are never written out.
 
-Energies of pairs have as many weights as features on one side times those on the other. Summed over the pairs, XᵀDX is
-Σ_d (a_d a_dᵀ) ⊗ (Σ_k h_dk b_k b_kᵀ), which costs as much as one side's products times the other's entities.
+Energies of pairs have as many weights as features on one side times those on the other. Summed over the
+pairs, XᵀDX is Σ_d (a_d a_dᵀ) ⊗ (Σ_k h_dk b_k b_kᵀ), which costs as much as one side's products times the
+other's entities.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ ENTITIES = 16  # whose half of a covariance is in memory at once
 
 @dataclass(frozen=True, eq=False)
 class Crossed:
-    """Features of one scalar: where their weights W[a, b] lie in w (b fastest), and the entities of every row.
+    """Features of one scalar: where their weights W[a, b] lie in w (b fastest), and the entities of every
+    row.
 
     Args:
         scalar: which one of a row.
@@ -67,7 +69,9 @@ class Crossed:
     def gram(self, other: Crossed, values: Tensor) -> Tensor:
         """Xᵀ diag(values) Y for Y about the same rows, (weight, weight of the other)."""
         sums = self._summed(values)
-        inner = sums @ (self.right[:, :, None] * other.right[:, None]).flatten(1)  # Σ_k h_dk b_k b_kᵀ, (d, b · b')
+        inner = sums @ (self.right[:, :, None] * other.right[:, None]).flatten(
+            1
+        )  # Σ_k h_dk b_k b_kᵀ, (d, b · b')
         outer = (self.left[:, :, None] * other.left[:, None]).flatten(1)
         a, b, c, d = (part.shape[1] for part in (self.left, self.right, other.left, other.right))
         return (outer.T @ inner).reshape(a, c, b, d).transpose(1, 2).reshape(a * b, c * d)
@@ -84,7 +88,9 @@ class Crossed:
             halves = (self.left[some] @ by_entity).reshape(len(some), b, c, d)
             inner = torch.einsum("ec,ebcd->ebd", other.left[some], halves)
             for matrix, rows in zip(inner, runs[start : start + ENTITIES], strict=False):
-                found[rows] = ((self.right[self.second[rows]] @ matrix) * other.right[other.second[rows]]).sum(1)
+                found[rows] = (
+                    (self.right[self.second[rows]] @ matrix) * other.right[other.second[rows]]
+                ).sum(1)
         return found
 
     def _summed(self, values: Tensor) -> Tensor:

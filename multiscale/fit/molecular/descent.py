@@ -1,8 +1,9 @@
-"""Minimise one start: a quasi-Newton search in coordinates in which the loss is nearly round, then Newton's method.
+"""Minimise one start: a quasi-Newton search where the loss is nearly round, then Newton's method.
 
-Steps of Newton's method cost as much as many gradients, and far from a minimum they promise what they do not keep. One convex Hessian
-H = L Lᵀ makes coordinates z = Lᵀ θ, in which limited-memory BFGS learns quickly what H does not know of the loss. When it no longer
-gains, H is made anew; Newton's method with the exact Hessian ends the search.
+Steps of Newton's method cost as much as many gradients, and far from a minimum they promise what they do
+not keep. One convex Hessian H = L Lᵀ makes coordinates z = Lᵀ θ, in which limited-memory BFGS learns
+quickly what H does not know of the loss. When it no longer gains, H is made anew; Newton's method with
+the exact Hessian ends the search.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from multiscale.fit.curvature import minimise
+from multiscale.fit.curvature import LARGEST, minimise
+from multiscale.fit.molecular.evidence import needs_settling
+from multiscale.fit.molecular.iterative import minimise_iteratively
+from multiscale.fit.molecular.operator import Curvature
 from multiscale.fit.molecular.posterior import MolecularPosterior
+from multiscale.fit.molecular.settling import unknowns_of
 from multiscale.fit.optimise import Optimum, Progress, lbfgs
 from multiscale.fit.trace import UNTRACED, Trace
 
@@ -34,8 +39,13 @@ def descend(
     max_steps: int = 100,
     progress: Progress | None = None,
     trace: Trace = UNTRACED,
-) -> tuple[Optimum, Tensor]:
-    """Minimise from one point; see `curvature.minimise`, whose arguments these are."""
+) -> tuple[Optimum, Tensor | Curvature]:
+    """Minimise from one point, with few or many parameters; see `curvature.minimise` for the arguments."""
+    if theta.shape[1] > LARGEST:
+        held = unknowns_of(posterior.model, ("noise",)) if needs_settling(posterior.model) else None
+        if held is not None:  # it is settled afterwards; few rows may have left none of it
+            theta = theta.index_fill(1, held, 0.0)
+        return minimise_iteratively(posterior, theta, max_steps, progress, trace, held=held)
     begun = trace.load()
     if begun is None:
         theta, steps = _approach(posterior, theta, progress)

@@ -1,17 +1,20 @@
-"""What is learned by integrating the other parameters out: widths of encoders' priors, and noise.
+"""What is learned by integrating the energies out: widths of encoders' priors, calibrations and noise.
 
-At the joint mode a prior's width and a noise sd are both too small: the parameters that they govern use up part of the scatter. Their
-evidence is the posterior's mass with them given, in Laplace's approximation exp(−loss)/√det H. For a width σ it is largest where
+At the joint mode a prior's width and a noise sd are too small, and a calibration is beside the middle of its
+posterior: the many energies that they govern follow them. Their evidence is the posterior's mass with them
+given, in Laplace's approximation exp(−loss)/√det H with H the Hessian by the energies. For a width σ it is
+largest where
 
     σ² = Σ w² / (γ − c),   γ = Σ (1 − C_ii/σ²),   c = −∂(½ ln det H)/∂w · dw/d ln σ,
 
-with γ the number of weights that the data determine; c, zero in linear models, is how the curvature of the data changes as the mode
-moves with σ. For the noise parameters it adds −∂(½ ln det H)/∂s to the slope of the log posterior, with H and its inverse those of the
-other parameters (`used`): in linear models the readings that they use up, as in restricted maximum likelihood. Both updates and Newton
-steps of all parameters take turns.
+with C = H⁻¹ and γ the number of weights that the data determine; c, zero in linear models, is how the
+curvature of the data changes as the mode moves with σ. To the slope of the log posterior by calibrations and
+noise s it adds −d(½ ln det H)/ds, the energies following s (`used`): for the noise of linear models the
+readings that the energies use up, as in restricted maximum likelihood. These updates and Newton steps of all
+parameters take turns; after a loss of evidence half the last step is taken.
 
-Source: MacKay 1992, Neural Computation 4:415, doi:10.1162/neco.1992.4.3.415 (widths, γ); Patterson & Thompson 1971,
-doi:10.1093/biomet/58.3.545 (noise).
+Source: MacKay 1992, Neural Computation 4:415, doi:10.1162/neco.1992.4.3.415 (widths, γ); Patterson & Thompson
+1971, doi:10.1093/biomet/58.3.545 (noise).
 """
 
 from __future__ import annotations
@@ -38,23 +41,30 @@ LEAST = 0.01
 """Width at which a family counts as not supported by the data, kcal/mol: a sixtieth of kT."""
 
 ROUNDS = 15
-CALM = 0.02
-"""Change of every ln width, and of every ln noise that the next round would make, at which the iteration ends."""
+CALM, CALM_SD = 0.02, 0.1
+"""Changes of every ln width, and of calibrations and noise in their sds, below which the iteration ends."""
+
+SMALLEST_SHARE = 0.05  # of a step: with less the evidence does not rise
+
+SLACK = 0.1  # loss of ln evidence that is put down to rounding
 
 LARGEST_STEP = math.log(3.0)  # of a ln width in one round
+LARGEST_SHIFT = 2.0  # of a calibration or noise in one round, in its sds
+
+ROLES = ("calibration", "noise")
 
 FEW = 0.02
-"""Parameters per row below which the noise of the joint mode is left as it is: it is too small by less than a hundredth."""
+"""Parameters per row below which the joint mode is left as it is: its noise is 1 % too small at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """Where widths and noise settled.
+    """Where widths, calibrations and noise settled.
 
     Args:
         model: with the learned widths.
         optimum: mode of its posterior with `used`, of one start.
-        used: slopes that the noise parameters gained, see `MolecularPosterior`.
+        used: slopes that calibrations and noise gained, see `MolecularPosterior`.
         unsupported: names of blocks whose width fell to `LEAST`.
         evidence: ln of it in every round, up to a constant.
     """
@@ -67,9 +77,9 @@ class Settled:
 
 
 def needs_settling(model: MolecularModel) -> bool:
-    """Whether widths are to be learned, or there are so many parameters that the noise of the joint mode is too small."""
+    """Whether widths are to be learned, or many parameters shift calibrations and noise of the mode."""
     rows = min(part.rows for part in model.instruments.values())
-    return bool(model.learned) or (bool(len(_noise(model))) and model.parameters.size > FEW * rows)
+    return bool(model.learned) or (bool(len(_unknowns(model))) and model.parameters.size > FEW * rows)
 
 
 def settle(
@@ -81,7 +91,7 @@ def settle(
     tick: Bar | None = None,
     trace: Trace = UNTRACED,
 ) -> Settled:
-    """Find widths and noise of largest evidence, and the mode that belongs to them.
+    """Find widths, calibrations and noise of largest evidence, and the mode that belongs to them.
 
     Args:
         model: with the widths to begin with.
@@ -96,32 +106,25 @@ def settle(
         "ln_width": _widths(model),
         "used": torch.zeros_like(theta[0]),
         "evidence": theta.new_zeros(0),
+        "highest": theta.new_tensor(-torch.inf),
+        "share": theta.new_tensor(1.0),
     }
-    best = None
-    while len(state["evidence"]) <= rounds:
-        now = _mode(model, state, max_steps, tick)
-        ahead = _ahead(now, state)
-        if ahead is None:
-            log.warning("widths and noise did not settle: no minimum was found for %s.", now.model.widths)
-            break
-        best = now
-        if ahead.calm:
-            break
-        state = ahead.state
+    first = now = _mode(model, state, max_steps, tick)
+    calm = False
+    while len(state["evidence"]) < rounds and not calm:
+        state, calm = _ahead(now, state)
         trace.save(state, last=True)
-    return best or now
-
-
-@dataclass(frozen=True, eq=False)
-class _Ahead:
-    """The next round, and whether it would change nothing to speak of."""
-
-    state: dict[str, Tensor]
-    calm: bool
+        if not calm:
+            now = _mode(model, state, max_steps, tick)
+    if not state["highest"].isfinite():
+        log.warning("widths and noise were not learned: the search ended at no minimum.")
+        return first
+    best = {name.removeprefix("best "): value for name, value in state.items() if name.startswith("best ")}
+    return _mode(model, best | {"evidence": state["evidence"]}, max_steps, tick)
 
 
 def _mode(model: MolecularModel, state: dict[str, Tensor], max_steps: int, tick: Bar | None) -> Settled:
-    """The model with these widths, and the mode with these slopes of the noise."""
+    """The model with these widths, and the mode with these slopes."""
     widths = dict(zip(model.learned, state["ln_width"].exp().tolist(), strict=True))
     model = model.with_widths(widths)
     posterior = MolecularPosterior(model, used=state["used"])
@@ -130,31 +133,58 @@ def _mode(model: MolecularModel, state: dict[str, Tensor], max_steps: int, tick:
     return Settled(model, optimum, state["used"], fallen, state["evidence"].tolist())
 
 
-def _ahead(now: Settled, state: dict[str, Tensor]) -> _Ahead | None:
-    """What the next round begins with; None where the last one ended at no minimum."""
+def _ahead(now: Settled, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """The next round, and whether it would change nothing to speak of.
+
+    After a loss of evidence it is half the last step.
+    """
     posterior, theta = MolecularPosterior(now.model, used=now.used), now.optimum.theta
     factor, failed = torch.linalg.cholesky_ex(posterior.hessian(theta))
-    if failed:
-        return None
-    flat = now.model.parameters.flat(theta)
-    joint = float(now.optimum.loss[0]) + float((now.used * flat[0]).sum())
-    evidence = -joint - float(factor.diagonal().log().sum())
+    covariance = None if failed else _flat_covariance(now.model, theta, factor)
+    evidence = -math.inf if covariance is None else _ln_evidence(now, factor, covariance)
     log.debug("widths %s, ln evidence %.3f", now.model.widths, evidence)
-    covariance = _flat_covariance(now.model, theta, factor)
-    used, noise_step = _slopes_of_noise(now.model, posterior, flat, covariance, now.used)
-    step = _width_step(now.model, posterior, flat, covariance, state["ln_width"])
-    before = state["evidence"]
-    if len(before) and evidence < float(before[-1]) - 0.1:  # went too far: shorter steps from now on
-        step = step / 2
-    ln_width = (state["ln_width"] + step).clamp(min=math.log(LEAST))
-    moved = torch.cat([ln_width - state["ln_width"], noise_step])
-    following = {
-        "theta": theta,
-        "ln_width": ln_width,
+    state = state | {"evidence": torch.cat([state["evidence"], theta.new_tensor([evidence])])}
+    if covariance is None or evidence < float(state["highest"]) - SLACK:
+        state["share"] = state["share"] / 2
+        return _moved(state), bool(state["share"] < SMALLEST_SHARE)
+    step, gain, calm = _steps(now, posterior, covariance, state["ln_width"])
+    state |= {"best theta": theta, "best ln_width": state["ln_width"], "best used": now.used}
+    state |= {"highest": theta.new_tensor(evidence), "share": (2 * state["share"]).clamp(max=1.0)}
+    return _moved(state | {"step": step, "gain": gain}), calm
+
+
+def _steps(
+    now: Settled, posterior: MolecularPosterior, covariance: Tensor, ln_width: Tensor
+) -> tuple[Tensor, Tensor, bool]:
+    """Changes of the ln widths and of `used`, and whether both are small."""
+    flat, unknowns = now.model.parameters.flat(now.optimum.theta), _unknowns(now.model)
+    given = _given(covariance, unknowns)
+    slope = posterior.ln_det_slope(flat, given)
+    gain, shift = _gained(slope, covariance, unknowns, now.used)
+    step = _width_step(now.model, slope, flat, given, ln_width)
+    step = torch.where((ln_width <= math.log(LEAST)) & (step < 0), 0.0, step)
+    return step, gain, bool((step.abs() < CALM).all() and (shift.abs() < CALM_SD).all())
+
+
+def _moved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The best round so far, moved by a share of the step from there."""
+    if "best theta" not in state:
+        return state
+    ln_width = state["best ln_width"] + state["share"] * state["step"]
+    used = state["best used"] + state["share"] * state["gain"]
+    return state | {
+        "theta": state["best theta"],
+        "ln_width": ln_width.clamp(min=math.log(LEAST)),
         "used": used,
-        "evidence": torch.cat([before, before.new_tensor([evidence])]),
     }
-    return _Ahead(following, bool((moved.abs() < CALM).all()))
+
+
+def _ln_evidence(now: Settled, factor: Tensor, covariance: Tensor) -> float:
+    """−loss − ½ ln det H by all but the instruments' unknowns, up to a constant."""
+    unknowns, flat = _unknowns(now.model), now.model.parameters.flat(now.optimum.theta)[0]
+    joint = float(now.optimum.loss[0]) + float((now.used * flat).sum())
+    own = covariance[unknowns][:, unknowns]
+    return -joint - float(factor.diagonal().log().sum()) - 0.5 * float(torch.linalg.slogdet(own)[1])
 
 
 def _widths(model: MolecularModel) -> Tensor:
@@ -163,10 +193,10 @@ def _widths(model: MolecularModel) -> Tensor:
     return torch.tensor(now, dtype=torch.float64, device=model.device).log()
 
 
-def _noise(model: MolecularModel) -> Tensor:
-    """Positions of the noise parameters."""
-    where = model.parameters.slices()
-    found = [torch.arange(where[b.name].start, where[b.name].stop) for b in model.parameters.blocks if b.role == "noise"]
+def _unknowns(model: MolecularModel) -> Tensor:
+    """Positions of calibrations and noise."""
+    where = [model.parameters.slices()[b.name] for b in model.parameters.blocks if b.role in ROLES]
+    found = [torch.arange(place.start, place.stop) for place in where]
     return torch.cat([torch.zeros(0, dtype=torch.int64), *found]).to(model.device)
 
 
@@ -180,31 +210,42 @@ def _flat_covariance(model: MolecularModel, theta: Tensor, factor: Tensor) -> Te
     return covariance
 
 
-def _slopes_of_noise(
-    model: MolecularModel, posterior: MolecularPosterior, flat: Tensor, covariance: Tensor, before: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Slopes that the noise parameters gain, and how far these will move them."""
-    noise, used = _noise(model), torch.zeros_like(flat[0])
-    if not len(noise):
-        return used, used[:0]
-    cross, own = covariance[:, noise], covariance[noise][:, noise]
-    given = covariance - cross @ torch.linalg.solve(own, cross.T)  # of the others for given noise
-    used[noise] = -posterior.ln_det_slope(flat, given)[noise]
-    return used, own.diagonal() * (used - before)[noise]
+def _given(covariance: Tensor, unknowns: Tensor) -> Tensor:
+    """Covariance of all others where the instruments' unknowns are given; zero for these."""
+    cross = covariance[:, unknowns]
+    found = covariance - cross @ torch.linalg.solve(cross[unknowns], cross.T)
+    found[unknowns], found[:, unknowns] = 0.0, 0.0
+    return found
+
+
+def _gained(slope: Tensor, covariance: Tensor, unknowns: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """What the slopes of the instruments' unknowns gain, and how far that would move these, in their sds.
+
+    Args:
+        slope: of ½ ln det H by all values, with H that of the others.
+        covariance: of all values.
+        unknowns: positions.
+        before: slopes gained so far.
+    """
+    used, own = torch.zeros_like(slope), covariance[unknowns][:, unknowns]
+    others = slope.index_fill(0, unknowns, 0.0)
+    along = torch.linalg.solve(own, covariance[unknowns, :-1] @ others)  # as the others follow
+    used[unknowns] = -slope[unknowns] - along
+    shift = own @ (used - before)[unknowns] / own.diagonal().sqrt()
+    share = (LARGEST_SHIFT / shift.abs().amax().clamp(min=LARGEST_SHIFT)) if len(shift) else 1.0
+    return share * (used - before), shift
 
 
 def _width_step(
-    model: MolecularModel, posterior: MolecularPosterior, flat: Tensor, covariance: Tensor, ln_width: Tensor
+    model: MolecularModel, slope: Tensor, flat: Tensor, given: Tensor, ln_width: Tensor
 ) -> Tensor:
     """Change of every ln width towards the fixed point."""
-    if not model.learned:
-        return ln_width
-    slope, found = posterior.ln_det_slope(flat, covariance), []
+    found: list[Tensor] = []
     for where, now in zip(model.learned.values(), ln_width, strict=True):
         weights, precision = flat[0, where], (-2 * now).exp()
-        gamma = (1 - precision * covariance.diagonal()[where]).sum()
-        moves = covariance[:-1, where] @ (2 * precision * weights)  # of the mode, by ln σ
+        gamma = (1 - precision * given.diagonal()[where]).sum()
+        moves = given[:-1, where] @ (2 * precision * weights)  # of the mode, by ln σ
         scatter = precision * weights.square().sum()
         left = (gamma + slope @ moves).clamp(min=1e-3 * len(weights))
         found.append(((scatter / left).clamp(min=1e-12).log() / 2).clamp(-LARGEST_STEP, LARGEST_STEP))
-    return torch.stack(found)
+    return torch.stack(found) if found else ln_width

@@ -24,11 +24,16 @@ class Uncertainty:
 
     Args:
         laplace: mode and precision of theta.
-        covariance: of the flat values, with one more row and column of zeros, shape (parameter + 1, parameter + 1).
+        covariance: of the flat values, with one more row and column of zeros, shape (parameter + 1, parameter
+            + 1).
     """
 
     laplace: Laplace
     covariance: Tensor
+
+    def entries(self, i: Tensor, j: Tensor) -> Tensor:
+        """Elements of the covariance of the flat values."""
+        return self.covariance[i, j]
 
     def of_rows(self, part: RowModel, rows: Tensor) -> Tensor:
         """Covariance of the scalars of some rows, X C Xᵀ, shape (row, scalar, scalar)."""
@@ -59,7 +64,8 @@ def uncertainty(posterior: MolecularPosterior, theta: Tensor, hessian: Tensor | 
 
 
 def normal_points(count: int, dimensions: int, seed: int, device: torch.device) -> Tensor:
-    """Points that fill a standard normal distribution evenly: scrambled Sobol' points and their mirror images.
+    """Points that fill a standard normal distribution evenly: scrambled Sobol' points and their mirror
+    images.
 
     Args:
         count: of points, made even.

@@ -1,8 +1,8 @@
-"""Newton's method for more parameters than a dense Hessian can have: every step is solved by conjugate gradients.
+"""Newton's method for many parameters: every step is solved by conjugate gradients.
 
-The exact Hessian is tried first; where it turns out not to be positive definite, multiples of the convexified one are added, and at a
-saddle the step goes along the direction of negative curvature that was met. A step is solved only as well as it pays: the residual shrinks with the
-gradient.
+The exact Hessian is tried first; where it turns out not to be positive definite, multiples of the convexified
+one are added, and at a saddle the step goes along the direction of negative curvature that was met. A step is
+solved only as well as it pays: the residual shrinks with the gradient.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from multiscale.fit.curvature import FIRST_SHIFT, TOLERANCE, _next_shift as next_shift, _search as line_search
+from multiscale.fit.curvature import FIRST_SHIFT, TOLERANCE, line_search, next_shift
 from multiscale.fit.molecular.krylov import conjugate_gradients
 from multiscale.fit.molecular.operator import Curvature, Landscape
 from multiscale.fit.molecular.posterior import MolecularPosterior
@@ -23,7 +23,7 @@ from multiscale.fit.trace import UNTRACED, Trace
 __all__ = ["Solver", "minimise_iteratively"]
 
 LOOSEST, TIGHTEST = 0.1, 1e-8
-"""Relative residuals of a step: the first far from the minimum, less by as much as the gradient is below one sd's worth."""
+"""Relative residuals of a step: the first far from the minimum, less as the gradient shrinks."""
 
 EXACT = 1e-9  # relative residual of solutions that are used as they are
 
@@ -82,7 +82,8 @@ def minimise_iteratively(
     Returns:
         where this start ended, and the Hessian there.
 
-    Source: Nocedal & Wright 2006, Numerical Optimization, section 7.1 (line search Newton-CG and its forcing sequence).
+    Source: Nocedal & Wright 2006, Numerical Optimization, section 7.1 (line search Newton-CG and its forcing
+        sequence).
     """
     landscape = landscape or Landscape(posterior)
     state = trace.load() or {"theta": theta, "steps": torch.tensor(0), "shift": torch.tensor(FIRST_SHIFT)}

@@ -1,4 +1,4 @@
-"""Solving with a large symmetric matrix, and drawing from the normal distribution whose precision it is, from products with it alone."""
+"""Solving with a large symmetric matrix, and drawing with it as precision, from products with it alone."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class Roots:
 def inverse_root(K: Product, z: Tensor, tolerance: float, most: int = MOST) -> Roots | None:
     """K^(−½) z by Lanczos' method: with z standard normal a draw from the normal distribution of precision K.
 
-    In the basis V of the Krylov space of z, K is tridiagonal, T, and K^(−½) z ≈ |z| V T^(−½) e₁. It ends when V T⁻¹ e₁ solves K x = z to
-    the tolerance. The same T gives ln |K| ≈ n e₁ᵀ ln(T) e₁.
+    In the basis V of the Krylov space of z, K is tridiagonal, T, and K^(−½) z ≈ |z| V T^(−½) e₁. It ends when
+    V T⁻¹ e₁ solves K x = z to the tolerance. The same T gives ln |K| ≈ n e₁ᵀ ln(T) e₁.
 
     Args:
         K: product with a symmetric matrix.
@@ -94,7 +94,8 @@ def inverse_root(K: Product, z: Tensor, tolerance: float, most: int = MOST) -> R
     Returns:
         None if K is not positive definite.
 
-    Source: Chow & Saad 2014, SIAM J. Sci. Comput. 36:A588, doi:10.1137/130920587; ln |K|: Ubaru, Chen & Saad 2017, SIAM J. Matrix Anal.
+    Source: Chow & Saad 2014, SIAM J. Sci. Comput. 36:A588, doi:10.1137/130920587; ln |K|: Ubaru, Chen & Saad
+        2017, SIAM J. Matrix Anal.
     Appl. 38:1075.
     """
     kept: list[Tensor] | None = []
@@ -116,7 +117,7 @@ def inverse_root(K: Product, z: Tensor, tolerance: float, most: int = MOST) -> R
 
 
 def _walk(K: Product, v: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Vectors of Lanczos' basis, with the diagonal of T and what stands beside it; after the space is exhausted vectors are zero."""
+    """Vectors of Lanczos' basis (zero at the end of the space), diagonal of T, what stands beside it."""
     before, beta = torch.zeros_like(v), torch.zeros_like(v[0])
     while True:
         w = K(v) - beta * before
@@ -129,7 +130,9 @@ def _walk(K: Product, v: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         before, v = v, torch.where(ended, 0.0, w / torch.where(ended, 1.0, beta))
 
 
-def _combined(K: Product, z: Tensor, alpha: list[Tensor], beta: list[Tensor], kept: list[Tensor] | None) -> Roots | None:
+def _combined(
+    K: Product, z: Tensor, alpha: list[Tensor], beta: list[Tensor], kept: list[Tensor] | None
+) -> Roots | None:
     """Weigh the basis by |z| T^(−½) e₁."""
     T = torch.diag_embed(torch.stack(alpha, 1))
     if beta:

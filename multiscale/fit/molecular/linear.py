@@ -1,8 +1,8 @@
 """Designs of rows times many columns at once: what iterative methods ask for, hundreds of times.
 
-Columns lie side by side, (parameter, column), so that a weight is read once for all of them. Rows that add up a few weights become one
-sparse matrix; features of entities and of pairs of entities stay factors: energies of pairs are A W Bᵀ, never a matrix with a column
-per weight.
+Columns lie side by side, (parameter, column), so that a weight is read once for all of them. Rows that add up
+a few weights become one sparse matrix; features of entities and of pairs of entities stay factors: energies
+of pairs are A W Bᵀ, never a matrix with a column per weight.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -50,13 +51,14 @@ class _Features:
         if not isinstance(other, _Features) or (self.entity is None) != (other.entity is None):
             return False
         same = self.entity is None or other.entity is None or torch.equal(self.entity, other.entity)
-        return same and self.matrix.data_ptr() == other.matrix.data_ptr()
+        return same and torch.equal(self.matrix, other.matrix)
 
 
 class Crossed:
     """Pairs of entities: row i has Σ_ab A[first_i, a] W[a, b] B[second_i, b].
 
-    Rows about the same pair are one. All pairs are multiplied if most of them occur, else those that do, one entity of A after another.
+    Rows about the same pair are one. All pairs are multiplied if most of them occur, else those that do, one
+    entity of A after another.
 
     Args:
         scalar: which one of a row.
@@ -66,9 +68,7 @@ class Crossed:
 
     def __init__(self, scalar: int, where: slice, design: Pairs) -> None:
         self.scalar, self.where, self.left, self.right = scalar, where, design.left, design.right
-        keys, self.pair = torch.unique(
-            design.first * len(design.right) + design.second, return_inverse=True
-        )
+        keys, self.pair = torch.unique(design.first * len(design.right) + design.second, return_inverse=True)
         self.first, self.second = keys // len(design.right), keys % len(design.right)  # sorted by the first
         self._keys = keys
         self._most = 4 * len(keys) >= len(design.left) * len(design.right)
@@ -112,7 +112,7 @@ class Crossed:
         if not isinstance(other, Crossed) or not torch.equal(self._keys, other._keys):
             return False
         sides = ((self.left, other.left), (self.right, other.right))
-        return torch.equal(self.pair, other.pair) and all(a.data_ptr() == b.data_ptr() for a, b in sides)
+        return torch.equal(self.pair, other.pair) and all(torch.equal(a, b) for a, b in sides)
 
     def _runs(self):
         """Entities on the left, and the pairs of each."""
@@ -165,7 +165,7 @@ class Lines:
         return found
 
     def diagonal(self, h: Tensor) -> Tensor:
-        """Diagonal of Σ_ab X_aᵀ diag(h_ab) X_b where a weight belongs to one scalar, (row, scalar, scalar) → (parameter,)."""
+        """Diagonal of Σ_ab X_aᵀ diag(h_ab) X_b, (parameter,), where every weight belongs to one scalar."""
         own = h.diagonal(dim1=1, dim2=2)
         found = h.new_zeros(self.size)
         if self.sparse is not None:
@@ -177,17 +177,25 @@ class Lines:
         return found
 
     def between(self, h: Tensor, one: slice, other: slice) -> Tensor:
-        """Σ_i h_ab X_ail X_bil for two families of features that are the same, (weight,); what is not is left out."""
+        """Σ_i h_ab X_ail X_bil for a family of weights in two terms, (weight,)."""
         found = h.new_zeros(one.stop - one.start)
+        for a, b in product(range(self.scalars), repeat=2) if self.sparse is not None else ():
+            both = self._columns(a, one).multiply(self._columns(b, other))
+            found += torch.as_tensor(both.T @ h[:, a, b].cpu().numpy(), device=h.device)
         for a in self.factored:
             for b in self.factored:
                 if a.where == one and b.where == other and a.alike(b):
                     found += a.squared().transpose(h[:, a.scalar, b.scalar, None])[:, 0]
         return found
 
+    def _columns(self, scalar: int, where: slice) -> sparse.csr_matrix:
+        """How one scalar of every row depends on some weights, (row, weight)."""
+        assert self.sparse is not None
+        return self.sparse[scalar :: self.scalars][:, where]
+
 
 def sparse_rows(parts: Parts, rows: int, size: int) -> sparse.csr_matrix:
-    """Designs with few weights per row as one matrix, (row · scalar, parameter), the scalars of a row after each other."""
+    """Designs with few weights per row as one matrix, (row · scalar, parameter), row by row."""
     lines, columns, factors = [], [], []
     for scalar, designs in enumerate(parts):
         for where, design in designs:
@@ -203,7 +211,9 @@ def sparse_rows(parts: Parts, rows: int, size: int) -> sparse.csr_matrix:
 def on_device(matrix: sparse.csr_matrix, device: torch.device) -> Tensor:
     """The same for products on a device."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")  # products are all that is used of it
+        warnings.filterwarnings(
+            "ignore", message="Sparse CSR tensor support"
+        )  # products are all that is used of it
         return torch.sparse_csr_tensor(
             torch.as_tensor(matrix.indptr, dtype=torch.int64),
             torch.as_tensor(matrix.indices, dtype=torch.int64),

@@ -1,11 +1,12 @@
-"""Gradients of batches of rows: training of networks in encoders, and fits of more parameters than Newton's method can take.
+"""Gradients of batches of rows: training of networks in encoders, and fits of more parameters than Newton's
+method can take.
 
-A network's last layer is a family of weights like any other. Network and all parameters are trained together; then the network's
-features are held, and everything that is linear in them is fitted again with exact curvature, so that intervals hold for the features
-that were found.
+A network's last layer is a family of weights like any other. Network and all parameters are trained together;
+then the network's features are held, and everything that is linear in them is fitted again with exact
+curvature, so that intervals hold for the features that were found.
 
-Source: Snoek et al. 2015, arXiv:1502.05700 (Bayesian last layer on trained features); Daxberger et al. 2021, arXiv:2106.14806
-(last-layer Laplace); Kingma & Ba 2015, arXiv:1412.6980 (Adam).
+Source: Snoek et al. 2015, arXiv:1502.05700 (Bayesian last layer on trained features); Daxberger et al. 2021,
+arXiv:2106.14806 (last-layer Laplace); Kingma & Ba 2015, arXiv:1412.6980 (Adam).
 """
 
 from __future__ import annotations
@@ -133,7 +134,11 @@ class _Training:
         self.generator = Generator().manual_seed(schedule.seed)
         groups = [{"params": [self.theta], "lr": schedule.rate, "weight_decay": 0.0}]
         groups += [
-            {"params": list(n.module.parameters()), "lr": schedule.network_rate, "weight_decay": schedule.weight_decay}
+            {
+                "params": list(n.module.parameters()),
+                "lr": schedule.network_rate,
+                "weight_decay": schedule.weight_decay,
+            }
             for n in networks
         ]
         self.optimiser = torch.optim.AdamW(groups)

@@ -1,8 +1,8 @@
-"""The Hessian of a molecular posterior as something to multiply with, for more parameters than a dense matrix can have.
+"""The Hessian of a molecular posterior as something to multiply with, for many parameters.
 
-H = Λ − S Σ_ab X_aᵀ diag(h_ab) X_b S, with Λ the precision of the priors, S the slopes of values by their theta, X the designs of the
-rows' scalars and h the second derivatives of every row's log density. Where rows add up few weights, H itself is sparse and is summed up
-once; else every product goes through the rows.
+H = Λ − S Σ_ab X_aᵀ diag(h_ab) X_b S, with Λ the precision of the priors, S the slopes of values by their
+theta, X the designs of the rows' scalars and h the second derivatives of every row's log density. Where rows
+add up few weights, H itself is sparse and is summed up once; else every product goes through the rows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,13 +19,13 @@ from torch import Tensor
 
 from multiscale.encoders.design import Design
 from multiscale.fit.molecular.linear import Lines, on_device
-from multiscale.fit.molecular.posterior import MolecularPosterior, _concave as concave, _slopes as slopes
+from multiscale.fit.molecular.posterior import MolecularPosterior, slopes
 from multiscale.fit.molecular.products import Stacked
 
 __all__ = ["Curvature", "Landscape"]
 
 PRODUCTS = 300_000_000
-"""Most pairs of weights within rows that are summed up into a sparse Hessian: some 10 s once, and at most 5 GB."""
+"""Most pairs of weights within rows that are summed up into a sparse Hessian, in some 10 s and 5 GB."""
 
 LINES = 1 << 17  # rows whose pairs are summed at once
 NUMBERS = 1 << 26
@@ -32,7 +33,7 @@ NUMBERS = 1 << 26
 
 
 class Landscape:
-    """A posterior whose Hessian is asked for at many points; what does not depend on the point is prepared once.
+    """A posterior whose Hessian is asked for at many points; what they share is prepared once.
 
     Args:
         posterior: the loss.
@@ -75,13 +76,13 @@ class Landscape:
             gradient += posterior.used
         for name, lines in self.lines.items():
             first, own = posterior.derivatives(name, flat)
-            second[name] = posterior._factor(name) * own
+            second[name] = posterior.factor(name) * own
             if bend.any():
-                gradient += posterior._factor(name) * lines.transpose(first[..., None])[:, 0]
+                gradient += posterior.factor(name) * lines.transpose(first[..., None])[:, 0]
         prior = posterior.model.parameters.prior_precision(theta)
         if held is not None:
             slope[held], bend[held] = 0.0, 0.0
-        return Curvature(self, slope, prior, torch.where(bend == 0, 0.0, gradient * bend), second)
+        return Curvature(self, flat, slope, prior, torch.where(bend == 0, 0.0, gradient * bend), second)
 
 
 class Curvature:
@@ -89,6 +90,7 @@ class Curvature:
 
     Args:
         landscape: of the posterior.
+        flat: values of the parameters there, (1, parameter).
         slope: of values by their theta, (parameter,).
         prior: precision of the priors by theta.
         bend: gradient by the values times their second derivatives.
@@ -96,20 +98,36 @@ class Curvature:
     """
 
     def __init__(
-        self, landscape: Landscape, slope: Tensor, prior: Tensor, bend: Tensor, second: Mapping[str, Tensor]
+        self,
+        landscape: Landscape,
+        flat: Tensor,
+        slope: Tensor,
+        prior: Tensor,
+        bend: Tensor,
+        second: Mapping[str, Tensor],
     ) -> None:
-        self.landscape, self.slope, self.prior, self._bend = landscape, slope, prior, bend
+        self.landscape, self.flat, self.slope, self.prior, self._bend = landscape, flat, slope, prior, bend
         self.second, self.size = second, len(slope)
 
     def convexified(self) -> Curvature:
-        """With every row's second derivatives made negative semidefinite, which makes H positive definite; see `convex_hessian`."""
-        second = {name: concave(h) for name, h in self.second.items()}
-        return Curvature(self.landscape, self.slope, self.prior, torch.zeros_like(self._bend), second)
+        """H of rows whose log densities are made concave: positive definite; see `convex_hessian`."""
+        none = torch.zeros_like(self._bend)
+        return Curvature(self.landscape, self.flat, self.slope, self.prior, none, self._concave)
 
     def plus_convex(self, shift: float) -> Curvature:
         """H + shift · the convexified H."""
-        second = {name: h + shift * concave(h) for name, h in self.second.items()}
-        return Curvature(self.landscape, self.slope, (1 + shift) * self.prior, self._bend, second)
+        second = {name: h + shift * self._concave[name] for name, h in self.second.items()}
+        prior = (1 + shift) * self.prior
+        return Curvature(self.landscape, self.flat, self.slope, prior, self._bend, second)
+
+    @cached_property
+    def _concave(self) -> dict[str, Tensor]:
+        """Second derivatives of the rows' log densities made concave."""
+        posterior = self.landscape.posterior
+        return {
+            name: posterior.factor(name) * posterior.derivatives(name, self.flat, convex=True)[1]
+            for name in self.second
+        }
 
     def times(self, v: Tensor) -> Tensor:
         """H v, (parameter, column) or (parameter,)."""
@@ -136,7 +154,7 @@ class Curvature:
             h = self._numpy(self.second[name])
             for piece, X in _pieces(lines):
                 total = total - scale @ (X.T @ (_blocks(h[piece]) @ X)) @ scale
-        return total.tocsr()
+        return sparse.csr_matrix(total)
 
     @cached_property
     def _on_device(self) -> Tensor:
@@ -153,7 +171,7 @@ class Curvature:
         return found
 
     def between(self, one: slice, other: slice) -> Tensor:
-        """Elements of H between weights of the same position in two families of the same labels, (weight,)."""
+        """Elements of H between weights of the same position in two blocks, (weight,)."""
         if self.landscape.summed:
             return self.slope.new_tensor(self.matrix[one][:, other].diagonal())
         found = torch.zeros_like(self.slope[one])
@@ -186,7 +204,7 @@ class Curvature:
         return found
 
     def members(self, index: Tensor) -> Tensor:
-        """Blocks of H of groups of parameters, (group, member) → (group, member, member): one of the dense part, or many small ones."""
+        """Blocks of H of groups of parameters, (group, member): one or many small ones."""
         if len(index) == 1:
             return self.block(_runs(index[0]))[None]
         found = self.slope.new_empty(*index.shape, index.shape[1])
@@ -206,7 +224,7 @@ def _runs(index: Tensor) -> list[slice]:
     """Runs of consecutive positions."""
     steps = (index[1:] != index[:-1] + 1).nonzero()[:, 0] + 1
     edges = [0, *steps.tolist(), len(index)]
-    return [slice(int(index[a]), int(index[b - 1]) + 1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(int(index[a]), int(index[b - 1]) + 1) for a, b in pairwise(edges)]
 
 
 def _counted(posterior: MolecularPosterior, name: str) -> list[list[tuple[slice, Design]]]:
@@ -215,9 +233,7 @@ def _counted(posterior: MolecularPosterior, name: str) -> list[list[tuple[slice,
     return parts if rows is None else [[(where, d.take(rows)) for where, d in designs] for designs in parts]
 
 
-def _within(
-    parts: list[list[tuple[slice, Design]]], blocks: list[slice]
-) -> list[list[tuple[slice, Design]]]:
+def _within(parts: list[list[tuple[slice, Design]]], blocks: list[slice]) -> list[list[tuple[slice, Design]]]:
     """Designs whose weights lie in some blocks, with these side by side."""
     ends = np.cumsum([b.stop - b.start for b in blocks])
 

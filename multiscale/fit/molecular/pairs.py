@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations as pairs_of
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from multiscale.fit.identify import TOGETHER
 
 __all__ = ["combinations"]
 
+Entries = Callable[[Tensor, Tensor], Tensor]
 
-def combinations(table: pd.DataFrame, position: np.ndarray, covariance: Tensor) -> pd.DataFrame:
+
+def combinations(table: pd.DataFrame, position: np.ndarray, covariance: Entries) -> pd.DataFrame:
     """Find for every energy another term's energy of the same label that only together with it is determined.
 
-    A reading that saturates determines ΔΔG_a + ΔΔG_b (or their difference) alone. Two energies count as such a pair if the data
-    determine neither, and the sd of the sum or the difference is below half the smaller of theirs.
+    A reading that saturates determines ΔΔG_a + ΔΔG_b (or their difference) alone. Two energies count as such
+    a pair if the data determine neither, and the sd of the sum or the difference is below half the smaller of
+    theirs.
 
     Args:
         table: columns encoder, family, term, label, determinedBy.
         position: of every row among the parameters.
-        covariance: of all values.
+        covariance: gives elements C_ij of that of all values for positions i and j.
 
     Returns:
-        columns partner (its term, or ''), combination (such as `fold + bind`, or ''), combination_sd, in the rows of `table`.
+        columns partner (its term, or ''), combination (such as `fold + bind`, or ''), combination_sd, in the
+        rows of `table`.
     """
     found = pd.DataFrame(
         {"partner": "", "combination": "", "combination_sd": np.nan}, index=table.index, dtype=object
@@ -44,12 +50,12 @@ def _compare(
     one: tuple[str, np.ndarray],
     other: tuple[str, np.ndarray],
     position: np.ndarray,
-    covariance: Tensor,
+    covariance: Entries,
 ) -> None:
     """Enter the pairs of two terms; both list the same labels in the same order."""
     a, b = position[one[1]], position[other[1]]
-    C = covariance.cpu()
-    both, first, second = (C[i, j].numpy() for i, j in ((a, b), (a, a), (b, b)))
+    i, j = torch.from_numpy(a), torch.from_numpy(b)
+    both, first, second = (covariance(*at).cpu().numpy() for at in ((i, j), (i, i), (j, j)))
     combined = first + second - 2 * np.abs(both)
     loose = (table["determinedBy"] != "data").to_numpy()
     tied = loose[one[1]] & loose[other[1]] & (combined < TOGETHER**2 * np.minimum(first, second))

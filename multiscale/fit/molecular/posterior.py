@@ -1,8 +1,9 @@
 """The joint negative log posterior of millions of rows: value, gradient and exact Hessian by structure.
 
-Every row's log density depends on a few scalars u of its own, and these are linear in the flat values w of the parameters. So the
-derivatives by u are found row by row, and gradient and Hessian by w are products with designs (`products`): with g and h the first
-and second derivatives of a row's log density, ∇ = Σ_a X_aᵀ g_a and ∇² = Σ_ab X_aᵀ diag(h_ab) X_b.
+Every row's log density depends on a few scalars u of its own, and these are linear in the flat values w of
+the parameters. So the derivatives by u are found row by row, and gradient and Hessian by w are products with
+designs (`products`): with g and h the first and second derivatives of a row's log density, ∇ = Σ_a X_aᵀ g_a
+and ∇² = Σ_ab X_aᵀ diag(h_ab) X_b.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from multiscale.fit.molecular.products import Stacked
 from multiscale.fit.molecular.thirds import contracted
-from multiscale.model.molecular import MolecularModel, RowModel
+from multiscale.model.molecular import MolecularModel
 from multiscale.model.molecular.derivatives import row_derivatives
 
-__all__ = ["CHUNK", "MolecularPosterior"]
+__all__ = ["CHUNK", "MolecularPosterior", "slopes"]
 
 CHUNK = 65_536
 """Rows times starts that are differentiated at once, which bounds the memory."""
@@ -30,8 +31,10 @@ class MolecularPosterior:
     Args:
         model: the model.
         rows: per readings the positions of the rows that count; all of those that are not named.
-        weigh: whether rows left out are stood for by the others: the sum is multiplied by all rows / counted rows.
-        used: readings that noise parameters have lost to other parameters, see `fit.degrees`, shape (parameter,); none if None.
+        weigh: whether rows left out are stood for by the others: the sum is multiplied by all rows / counted
+            rows.
+        used: what is added to the slope of the log posterior by the flat values, see `evidence`, shape
+            (parameter,); None for nothing.
     """
 
     def __init__(
@@ -78,28 +81,29 @@ class MolecularPosterior:
         Returns:
             shape (parameter, parameter).
         """
-        flat, slope, bend = _slopes(self.model.parameters.flat, theta)
+        flat, slope, bend = slopes(self.model.parameters.flat, theta)
         found = self._derivatives(flat)
         gradient = torch.zeros_like(flat[0]) if self.used is None else self.used.clone()
         for name, stacked in self._stacked.items():
-            gradient += self._factor(name) * stacked.transpose(found[name][0][None])[0]
+            gradient += self.factor(name) * stacked.transpose(found[name][0][None])[0]
         matrix = self._curvature(theta, slope, {name: second for name, (_, second) in found.items()})
         matrix.diagonal().sub_(torch.where(bend == 0, 0.0, gradient * bend))
         return matrix
 
     def convex_hessian(self, theta: Tensor) -> Tensor:
-        """The same for rows whose log densities are made concave: positive definite, so that it gives a direction of descent anywhere.
+        """The same for rows whose log densities are made concave: positive definite, so that it gives a
+        direction of descent anywhere.
 
         Far from a minimum rows curve downwards where a calibration saturates.
         """
-        flat, slope, _ = _slopes(self.model.parameters.flat, theta)
+        flat, slope, _ = slopes(self.model.parameters.flat, theta)
         second = {name: self.derivatives(name, flat, convex=True)[1] for name in self._stacked}
         return self._curvature(theta, slope, second)
 
     def _curvature(self, theta: Tensor, slope: Tensor, second: Mapping[str, Tensor]) -> Tensor:
         matrix = torch.diag(self.model.parameters.prior_precision(theta))
         for name, stacked in self._stacked.items():
-            gram = stacked.gram(self._factor(name) * second[name])
+            gram = stacked.gram(self.factor(name) * second[name])
             matrix -= gram.mul_(slope[:, None]).mul_(slope)
         return matrix
 
@@ -110,7 +114,8 @@ class MolecularPosterior:
         return self._last[1]
 
     def ln_det_slope(self, flat: Tensor, covariance: Tensor) -> Tensor:
-        """Derivative of ½ ln det H by the flat values, ½ Σ tr(C ∂H/∂w), with C the covariance that belongs to H.
+        """Derivative of ½ ln det H by the flat values, ½ Σ tr(C ∂H/∂w), with C the covariance that belongs to
+        H.
 
         Args:
             flat: values, shape (1, parameter).
@@ -125,17 +130,17 @@ class MolecularPosterior:
             with torch.no_grad():
                 u, variance = part.scalars_of(flat, chosen), stacked.variances(covariance)
             found = [
-                contracted(part, u[:, piece], rows, variance[piece]) for piece, rows in self._pieces(name, 4)
+                contracted(part, u[:, piece], rows, variance[piece]) for piece, rows in self.pieces(name, 4)
             ]
-            total -= self._factor(name) / 2 * stacked.transpose(torch.cat(found)[None])[0]
+            total -= self.factor(name) / 2 * stacked.transpose(torch.cat(found)[None])[0]
         return total
 
     def derivatives(self, name: str, flat: Tensor, convex: bool = False) -> tuple[Tensor, Tensor]:
-        """First and second derivatives of every counted row's log density by its scalars, see `row_derivatives`."""
+        """Derivatives of every counted row's log density by its scalars, see `row_derivatives`."""
         part, chosen = self.model.instruments[name], self.rows.get(name)
         with torch.no_grad():
             u = part.scalars_of(flat, chosen)
-        found = [row_derivatives(part, u[:, piece], rows, convex) for piece, rows in self._pieces(name, 1)]
+        found = [row_derivatives(part, u[:, piece], rows, convex) for piece, rows in self.pieces(name, 1)]
         return torch.cat([first for first, _ in found]), torch.cat([second for _, second in found])
 
     def state(self) -> dict[str, Tensor]:
@@ -150,11 +155,12 @@ class MolecularPosterior:
         chosen = self.rows.get(name)
         return self.model.instruments[name].rows if chosen is None else len(chosen)
 
-    def _factor(self, name: str) -> float:
+    def factor(self, name: str) -> float:
+        """What the sum over the counted rows is multiplied by."""
         count = self.count(name)
         return self.model.instruments[name].rows / count if self.weigh and count else 1.0
 
-    def _pieces(self, name: str, starts: int) -> Iterator[tuple[slice, Tensor]]:
+    def pieces(self, name: str, starts: int) -> Iterator[tuple[slice, Tensor]]:
         """Runs of the counted rows, and their positions."""
         chosen, device = self.rows.get(name), self.model.device
         count, step = self.count(name), max(1, CHUNK // starts)
@@ -164,23 +170,23 @@ class MolecularPosterior:
             yield piece, rows
 
     def _sum(self, name: str, flat: Tensor, slope: bool) -> tuple[Tensor, Tensor | None]:
-        """Sum of the log densities of one readings, (start,), and its derivatives by the flat values if asked for."""
+        """Sum over the rows of one readings, (start,), and its derivatives if asked for."""
         part = self.model.instruments[name]
         with torch.no_grad():
             u = part.scalars_of(flat, self.rows.get(name))
         total, first = torch.zeros_like(flat[:, 0]), torch.zeros_like(u) if slope else None
-        for piece, rows in self._pieces(name, len(flat)):
+        for piece, rows in self.pieces(name, len(flat)):
             leaf = u[:, piece].detach().requires_grad_(slope)
             with torch.set_grad_enabled(slope):
                 density = part.log_density(leaf, rows).sum(1)
             total += density.detach()
             if first is not None:
                 (first[:, piece],) = torch.autograd.grad(density, leaf, torch.ones_like(density))
-        factor = self._factor(name)
+        factor = self.factor(name)
         return factor * total, None if first is None else factor * self._stacked[name].transpose(first)
 
     def sums(self, flat: Tensor, slope: bool) -> tuple[Tensor, Tensor]:
-        """Sum over all rows of all readings, (start,), and its derivatives by the flat values, (start, parameter)."""
+        """Sum over all rows, (start,), and its derivatives by the flat values, (start, parameter)."""
         total, gradient = torch.zeros_like(flat[:, 0]), torch.zeros_like(flat)
         for name in self._stacked:
             value, first = self._sum(name, flat, slope)
@@ -190,7 +196,7 @@ class MolecularPosterior:
 
 
 class _SumOfRows(torch.autograd.Function):
-    """Sum of the log densities of all rows; what its derivative needs is found chunk by chunk with the value."""
+    """Sum of the log densities of all rows; its derivative is found chunk by chunk with the value."""
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, posterior: MolecularPosterior) -> Tensor:
@@ -204,32 +210,7 @@ class _SumOfRows(torch.autograd.Function):
         return outer[0][:, None] * gradient, None
 
 
-def _third(part: RowModel, u: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
-    """Derivative of Σ_ab V_ab ∂²l/∂u_a∂u_b of every row by its scalars, (row, scalar).
-
-    Args:
-        part: the model of the rows.
-        u: scalars, shape (1, row, scalar).
-        rows: their positions.
-        variance: V, shape (row, scalar, scalar).
-    """
-    leaf = u.detach().requires_grad_(True)
-    (first,) = torch.autograd.grad(part.log_density(leaf, rows).sum(), leaf, create_graph=True)
-    total = torch.zeros((), dtype=u.dtype, device=u.device)
-    for a in range(u.shape[-1]):
-        (second,) = torch.autograd.grad(first[..., a].sum(), leaf, create_graph=True)
-        total = total + (second[0] * variance[:, a]).sum()
-    (found,) = torch.autograd.grad(total, leaf)
-    return found[0]
-
-
-def _concave(second: Tensor) -> Tensor:
-    """The nearest negative semidefinite matrices."""
-    values, vectors = torch.linalg.eigh(second)
-    return (vectors * values.clamp(max=0.0)[..., None, :]) @ vectors.mT
-
-
-def _slopes(flat_of: Any, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def slopes(flat_of: Any, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Flat values (1, parameter), and their first and second derivatives by their own theta, (parameter,)."""
     leaf = theta.detach().clone().requires_grad_(True)
     flat = flat_of(leaf)

@@ -1,8 +1,9 @@
 """A factor C of an easy matrix C Cᵀ near the Hessian, in whose coordinates C⁻¹ H C⁻ᵀ is near the identity.
 
-All weights of the largest families count as coupled only to the same label in other terms (small blocks D). The other parameters
-(energies of the graph, calibrations, noise, small families) have their dense block A. Where H is sparse, the coupling B between both is
-kept, too: then C Cᵀ = [[D, Bᵀ], [B, A]], which is H itself if no two weights of large families meet in a row.
+All weights of the largest families count as coupled only to the same label in other terms (small blocks D).
+The other parameters (energies of the graph, calibrations, noise, small families) have their dense block A.
+Where H is sparse, the coupling B between both is kept, too: then C Cᵀ = [[D, Bᵀ], [B, A]], which is H itself
+if no two weights of large families meet in a row.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _family(block: Block) -> tuple[str, int, str, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Coupled:
-    """Weights of one family: position by label and term, (label, term), the inverse D⁻¹ of their blocks, and a root with R Rᵀ = D⁻¹."""
+    """Weights of one family: position, (label, term), inverse D⁻¹ of their blocks, R Rᵀ = D⁻¹."""
 
     index: Tensor
     inverse: Tensor
@@ -143,7 +144,9 @@ def _factored(curvature: Curvature, groups: Groups) -> Preconditioner | None:
     if B is not None:
         factor, failed = torch.linalg.cholesky_ex(dense - _eliminated(B, large))
         if not failed:
-            return Preconditioner(large, small, factor, (on_device(B, device), on_device(B.T.tocsr(), device)))
+            return Preconditioner(
+                large, small, factor, (on_device(B, device), on_device(B.T.tocsr(), device))
+            )
     factor, failed = torch.linalg.cholesky_ex(dense)
     return None if failed else Preconditioner(large, small, factor, None)
 
@@ -165,7 +168,7 @@ def _coupled(curvature: Curvature, family: Sequence[slice]) -> _Coupled | None:
 
 
 def _coupling(curvature: Curvature, small: Tensor, large: Sequence[_Coupled]) -> sparse.csr_matrix | None:
-    """Small parameters' lines of a sparse H, without their own block; None where it would take long to eliminate."""
+    """Small parameters' lines of a sparse H, without their own block; None if they take long to eliminate."""
     if not curvature.landscape.summed or not large:
         return None
     at, own = small.cpu().numpy(), np.zeros(curvature.size)
@@ -174,7 +177,7 @@ def _coupling(curvature: Curvature, small: Tensor, large: Sequence[_Coupled]) ->
     lines = (curvature.matrix[at] @ sparse.diags(own)).tocsr()
     lines.eliminate_zeros()
     each = np.bincount(lines.indices, minlength=curvature.size).astype(float)
-    return lines if (each**2).sum() <= PRODUCTS else None
+    return sparse.csr_matrix(lines) if (each**2).sum() <= PRODUCTS else None
 
 
 def _eliminated(B: sparse.csr_matrix, large: Sequence[_Coupled]) -> Tensor:
@@ -187,6 +190,7 @@ def _eliminated(B: sparse.csr_matrix, large: Sequence[_Coupled]) -> Tensor:
         lines.append(np.repeat(index, terms, axis=1).ravel())
         columns.append(np.tile(index, terms).ravel())
     entries = np.concatenate(values), (np.concatenate(lines), np.concatenate(columns))
-    D = sparse.csr_matrix(entries, shape=(B.shape[1], B.shape[1]))
+    size = B.get_shape()[1]
+    D = sparse.csr_matrix(entries, shape=(size, size))
     found = (B @ (D @ B.T)).toarray()
     return torch.as_tensor(found, device=large[0].index.device)

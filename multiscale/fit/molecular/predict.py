@@ -1,7 +1,7 @@
 """What a fit says of rows: expected measurements, their intervals, and those of new measurements.
 
-The scalars of a row are normal with mean X w and covariance X C Xᵀ; draws of them go through the physics and the instrument, so that
-intervals are those of the measurement itself, however curved its calibration.
+The scalars of a row are normal with mean X w and covariance X C Xᵀ; draws of them go through the physics and
+the instrument, so that intervals are those of the measurement itself, however curved its calibration.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import rankdata
 from torch import Generator, Tensor
 
 from multiscale.fit.laplace import LEVEL
 from multiscale.fit.molecular.intervals import Uncertainty, normal_points
+from multiscale.fit.molecular.samples import SampledUncertainty
 from multiscale.model.molecular import RowModel
 
 __all__ = ["DRAWS", "Prediction", "predict", "scores"]
+
+Known = Uncertainty | SampledUncertainty
 
 DRAWS = 200
 """Draws per row for intervals, unless the caller says otherwise."""
@@ -39,7 +42,8 @@ class Prediction:
         lower: lower end of the 90 % interval of a new measurement, noise included.
         upper: upper end.
         observed: measured value, NaN where there is none.
-        log_density: of the measurement, nats, with all values uncertain; at the mode where there are no intervals.
+        log_density: of the measurement, nats, with all values uncertain; at the mode where there are no
+            intervals.
     """
 
     predicted: np.ndarray
@@ -62,7 +66,7 @@ class Prediction:
 
 
 def predict(
-    part: RowModel, flat: Tensor, known: Uncertainty | None, draws: int = DRAWS, seed: int = 0
+    part: RowModel, flat: Tensor, known: Known | None, draws: int = DRAWS, seed: int = 0
 ) -> Prediction:
     """Predict rows.
 
@@ -91,7 +95,7 @@ def _pieces(part: RowModel, draws: int) -> Iterator[Tensor]:
 
 
 def _piece(
-    part: RowModel, flat: Tensor, known: Uncertainty | None, points: Tensor, generator: Generator, rows: Tensor
+    part: RowModel, flat: Tensor, known: Known | None, points: Tensor, generator: Generator, rows: Tensor
 ) -> tuple[Tensor, ...]:
     """Predicted, ends of the fit, ends of a new measurement, log density of some rows."""
     mean = part.scalars_of(flat, rows)
@@ -110,7 +114,9 @@ def _piece(
 
 def _spread(covariance: Tensor, points: Tensor) -> Tensor:
     """Deviations with a covariance, (draw, row, scalar), from standard normal points."""
-    values, vectors = torch.linalg.eigh(covariance)  # a Cholesky factor may not exist: scalars can be exactly tied
+    values, vectors = torch.linalg.eigh(
+        covariance
+    )  # a Cholesky factor may not exist: scalars can be exactly tied
     root = vectors * values.clamp(min=0.0).sqrt()[..., None, :]
     return torch.einsum("ks,rts->krt", points, root)
 
@@ -126,8 +132,9 @@ def scores(prediction: Prediction) -> dict[str, float]:
     """How well rows were predicted.
 
     Returns:
-        n (rows with a measured value), r2 (squared Pearson correlation), determination (1 − SSE/SST), spearman, rmse (unit of the
-        instrument), coverage_90 (share of measurements within the interval of a new one), log_density (mean over all rows, nats).
+        n (rows with a measured value), r2 (squared Pearson correlation), determination (1 − SSE/SST),
+        spearman, rmse (unit of the instrument), coverage_90 (share of measurements within the interval of a
+        new one), log_density (mean over all rows, nats).
     """
     seen = np.isfinite(prediction.observed) & np.isfinite(prediction.predicted)
     y, x = prediction.observed[seen], prediction.predicted[seen]
@@ -137,9 +144,9 @@ def scores(prediction: Prediction) -> dict[str, float]:
     lower, upper = prediction.lower[seen], prediction.upper[seen]
     covered = float(np.mean((y >= lower) & (y <= upper))) if np.isfinite(lower).any() else float("nan")
     return result | {
-        "r2": float(pearsonr(x, y).statistic) ** 2,
+        "r2": float(np.corrcoef(x, y)[0, 1]) ** 2,
         "determination": 1.0 - float(((y - x) ** 2).sum() / ((y - y.mean()) ** 2).sum()),
-        "spearman": float(spearmanr(x, y).statistic),
+        "spearman": float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]),
         "rmse": float(np.sqrt(np.mean((y - x) ** 2))),
         "coverage_90": covered,
     }

@@ -1,8 +1,9 @@
 """Products with all designs of some rows at once: sums over rows, curvature, and variances of rows.
 
-Scalar a of a row is u_a = X_a w, with w the flat values of all parameters and X_a the designs of the scalar side by side. A fit
-needs Σ_a X_aᵀ g_a (gradient), Σ_ab X_aᵀ diag(h_ab) X_b (Hessian) and X_a C X_bᵀ row by row (variances). Rows that add up a few
-weights are scattered and gathered; rows that weigh all features go through matrix products, entity by entity where rows share them.
+Scalar a of a row is u_a = X_a w, with w the flat values of all parameters and X_a the designs of the scalar
+side by side. A fit needs Σ_a X_aᵀ g_a (gradient), Σ_ab X_aᵀ diag(h_ab) X_b (Hessian) and X_a C X_bᵀ row by
+row (variances). Rows that add up a few weights are scattered and gathered; rows that weigh all features go
+through matrix products, entity by entity where rows share them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ COLUMNS = 512  # of a symmetric product at once: what lies above the diagonal is
 
 @dataclass(frozen=True, eq=False)
 class _Sparse:
-    """Slots of one scalar: position of the weight in w (`size` where empty), and its factor (None = 1), each (row, slot)."""
+    """Slots of one scalar: position of the weight in w (`size` where empty), and factor (None = 1)."""
 
     scalar: int
     index: Tensor
@@ -44,7 +45,7 @@ class _Sparse:
 
 @dataclass(frozen=True, eq=False)
 class _Full:
-    """Features of one scalar: where their weights lie in w, the features of every entity, and the entity of every row."""
+    """Features of one scalar: where their weights lie in w, features of entities, and entities of rows."""
 
     scalar: int
     where: slice
@@ -324,7 +325,9 @@ def _mixed(covariance: Tensor, one: _Full | Crossed, other: _Sparse) -> Tensor:
             for part in _pieces(len(known), max(one.count, _size(one))):
                 own = rows[(which >= part.start) & (which < part.stop)]
                 moved = one.forward(C[:, known[part]].T)
-                found[own] += other.times(s, moved[which.clamp(part.start, part.stop - 1) - part.start, rows])[own]
+                found[own] += other.times(
+                    s, moved[which.clamp(part.start, part.stop - 1) - part.start, rows]
+                )[own]
             continue
         for part in _pieces(one.count, _weights(one)):
             values = (one.rows(part) * C[:, other.index[part, s]].T).sum(1)

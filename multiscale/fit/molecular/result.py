@@ -20,7 +20,9 @@ from multiscale.fit.molecular import tables
 from multiscale.fit.molecular.intervals import Uncertainty, uncertainty
 from multiscale.fit.molecular.posterior import MolecularPosterior
 from multiscale.fit.molecular.predict import DRAWS, Prediction, predict, scores
+from multiscale.fit.molecular.samples import SampledUncertainty, sampled_uncertainty
 from multiscale.fit.optimise import REASONS, Optimum
+from multiscale.fit.profile import follow
 from multiscale.graph import Graph
 from multiscale.model.molecular import MolecularModel, MolecularProblem
 from multiscale.report.findings import Findings
@@ -68,12 +70,11 @@ class MolecularResult:
         return MolecularPosterior(self.model, used=None if used is None else used[self.optimum.best])
 
     @cached_property
-    def uncertainty(self) -> Uncertainty | None:
-        """Normal approximation of the posterior; None, with a warning, if there is none."""
-        if self.model.parameters.size > LARGEST:
-            log.warning("no intervals: %d parameters are more than %d.", self.model.parameters.size, LARGEST)
-            return None
+    def uncertainty(self) -> Uncertainty | SampledUncertainty | None:
+        """Normal approximation of the posterior, by draws if it is large; None, with a warning, if none."""
         try:
+            if self.model.parameters.size > LARGEST:
+                return sampled_uncertainty(self.posterior, self.theta, seed=int(self.settings.get("seed", 0)))
             return uncertainty(self.posterior, self.theta)
         except DataError as error:
             log.warning("no intervals: %s", error)
@@ -100,8 +101,9 @@ class MolecularResult:
             intervals: whether to compute them.
 
         Returns:
-            the columns that identify the rows, then predicted (expected measurement at the mode), lower and upper (90 % interval of
-            a new measurement), fit_lower and fit_upper (that of the expected one), and observed where there is any.
+            the columns that identify the rows, then predicted (expected measurement at the mode), lower and
+            upper (90 % interval of a new measurement), fit_lower and fit_upper (that of the expected one),
+            and observed where there is any.
         """
         part = self._rows(readings)
         return self._predict(part, draws, intervals).frame(part.readings.rows)
@@ -116,14 +118,21 @@ class MolecularResult:
         if isinstance(readings, str):
             return self.model.instruments[readings]
         if readings.name not in self.model.instruments:
-            raise DataError(
-                f"`readings` must be of {', '.join(f'`{n}`' for n in self.model.instruments)}; got `{readings.name}`."
-            )
+            known = ", ".join(f"`{name}`" for name in self.model.instruments)
+            raise DataError(f"`readings` must be of {known}; got `{readings.name}`.")
         return self.model.row_model(readings)
 
     def _predict(self, part, draws: int, intervals: bool) -> Prediction:
         known = self.uncertainty if intervals and draws else None
         return predict(part, self.flat, known, draws, int(self.settings.get("seed", 0)))
+
+    def profile(self, names: str | Sequence[str], points: int = 15) -> pd.DataFrame:
+        """Profile the posterior of named parameters around the best start; see `fit.profile`."""
+        if not isinstance(self.uncertainty, Uncertainty):
+            raise DataError("profiles start from Laplace's approximation, which this fit does not have.")
+        wanted = [names] if isinstance(names, str) else names
+        near = self.uncertainty.laplace
+        return follow(self.model.parameters, near, lambda _: self.posterior, wanted, points)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables of the fit by name: what a run folder holds and a report shows."""

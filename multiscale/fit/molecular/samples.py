@@ -1,8 +1,9 @@
-"""What many parameters leave open: draws from the normal approximation of their posterior, where a covariance matrix would not fit.
+"""What many parameters leave open: draws from the normal approximation of their posterior.
 
-A draw is δ = C⁻ᵀ K^(−½) z with K = C⁻¹ H C⁻ᵀ and z standard normal, so that its covariance is H⁻¹: that of the exact Hessian, not of a
-convexified one. Variances are not those of the draws alone: given all others, a group of parameters i with block H_ii is normal with
-precision H_ii around H_ii⁻¹ (H_ii δ − Hδ)_i, so that C_ii = H_ii⁻¹ + the covariance of these means, and only the second part is noisy.
+A draw is δ = C⁻ᵀ K^(−½) z with K = C⁻¹ H C⁻ᵀ and z standard normal, so that its covariance is H⁻¹: that of
+the exact Hessian, not of a convexified one. Variances are not those of the draws alone: given all others, a
+group of parameters i with block H_ii is normal with precision H_ii around H_ii⁻¹ (H_ii δ − Hδ)_i, so that
+C_ii = H_ii⁻¹ + the covariance of these means, and only the second part is noisy.
 
 Source: Chow & Saad 2014, doi:10.1137/130920587 (draws); Sidén et al. 2018, arXiv:1705.08656 (variances).
 """
@@ -69,7 +70,8 @@ def draw(solver: Solver, count: int, seed: int) -> Drawn:
         roots = inverse_root(solver, part.contiguous(), TOLERANCE)
         if roots is None:
             raise DataError(
-                "intervals need a minimum, and the best start has not reached one; raise `max_steps` or `starts`."
+                "intervals need a minimum, and the best start has not reached one;"
+                " raise `max_steps` or `starts`."
             )
         deviations.append(solver.preconditioner.upper(roots.y))
         ln_det.append(roots.ln_determinant)
@@ -105,7 +107,7 @@ class Samples(Approximation):
 
     @property
     def error(self) -> float:
-        """Most relative standard error of an sd: that of a parameter all of whose variance comes from draws."""
+        """Relative standard error of an sd whose variance comes from draws alone; that of others is less."""
         return 1 / math.sqrt(2 * self.drawn.z.shape[1])
 
     def draws(self, count: int, seed: int = 0) -> Tensor:
@@ -120,8 +122,11 @@ class Samples(Approximation):
         return self.theta + self.drawn.deviations.T[chosen.to(self.theta.device)]
 
     def entries(self, i: Tensor, j: Tensor) -> Tensor:
-        """Elements C_ij of the covariance: of parameters of one group (a label in several terms, or the dense part of the Hessian) as
-        precise as their sds, of others the correlation of the draws times their sds."""
+        """Elements C_ij of the covariance.
+
+        Those of one group (a label in several terms, or the dense part of H) are as precise as sds; those
+        between groups are correlations of the draws times sds.
+        """
         d = self.drawn.deviations
         one, other = d[i], d[j]
         norms = one.square().sum(-1) * other.square().sum(-1)
@@ -152,7 +157,7 @@ class Samples(Approximation):
 
 
 def _covariance(H: Tensor, d: Tensor, pulled: Tensor) -> Tensor:
-    """H⁻¹ + the covariance of δ − H⁻¹ (Hδ), per group: H (group, member, member), the others (group, member, draw)."""
+    """H⁻¹ + the covariance of δ − H⁻¹ (Hδ): H (group, member, member), δ and Hδ (group, member, draw)."""
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(H))
     mean = d - inverse @ pulled
     return inverse + mean @ mean.mT / d.shape[-1]
@@ -177,9 +182,9 @@ class SampledUncertainty:
         return u @ u.mT / u.shape[2]
 
     def entries(self, i: Tensor, j: Tensor) -> Tensor:
-        """Elements of the covariance of the flat values."""
-        slope = self.laplace.slopes()
-        return slope[i] * slope[j] * self.laplace.entries(i, j)
+        """Elements of the covariance of the flat values; zero at the position after the last."""
+        slope, last = torch.nn.functional.pad(self.laplace.slopes(), (0, 1)), len(self.deviations) - 1
+        return slope[i] * slope[j] * self.laplace.entries(i.clamp(max=last), j.clamp(max=last))
 
 
 def sampled_uncertainty(

@@ -1,8 +1,8 @@
 """From many starts to the mode of a molecular posterior.
 
-Starts are cheap to tell apart on few rows, and Newton's method on all rows needs few steps from where few rows led it. So all starts
-are searched in one batch on a small part of the rows, the best distinct ones go on by Newton's method on a larger part, and those that
-may still win on all rows.
+Starts are cheap to tell apart on few rows, and Newton's method on all rows needs few steps from where few
+rows led it. So all starts are searched in one batch on a small part of the rows, the best distinct ones go on
+by Newton's method on a larger part, and those that may still win on all rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from multiscale.fit.checkpoint import Checkpoint
 from multiscale.fit.molecular.descent import descend
+from multiscale.fit.molecular.operator import Curvature
 from multiscale.fit.molecular.posterior import MolecularPosterior
 from multiscale.fit.optimise import Optimum, adam, lbfgs
 from multiscale.fit.trace import Trace
@@ -33,13 +34,13 @@ KEPT = 3
 """Most starts that are finished on the pilot."""
 
 WINDOW = 0.001
-"""Starts whose loss on the pilot is above the best by more than this share of the drop from the prior's centre are dropped."""
+"""Starts above the best loss on the pilot by more than this share of the drop from the centre are dropped."""
 
 SAME = 2.0  # two points are in one basin if the parabola of one rises by less than this to the other, in nats
 
 
 def part_of(model: MolecularModel, most: int, seed: int) -> Mapping[str, Tensor]:
-    """Draw rows of every readings that has more than `most`; readings with fewer are not named and count whole."""
+    """Draw rows of readings that have more than `most`; those with fewer are not named and count whole."""
     generator, chosen = Generator().manual_seed(seed), {}
     for name, part in model.instruments.items():
         if part.rows > most:
@@ -74,7 +75,8 @@ def search(
         exact: whether the best starts go on by Newton's method.
 
     Returns:
-        one row per start, its loss that of all rows; the best ones are minima, the others stand where the screen left them.
+        one row per start, its loss that of all rows; the best ones are minima, the others stand where the
+        screen left them.
     """
     screen = MolecularPosterior(model, part_of(model, max(FEWEST, SCREEN // starts), seed))
     first = model.parameters.sample(starts, Generator().manual_seed(seed)) * model.spread
@@ -88,7 +90,9 @@ def search(
     return _finish(model, found, _promising(candidates, pilot), max_steps, tick, trace)
 
 
-def _traces(checkpoint: Checkpoint | None, posterior: MolecularPosterior, device: torch.device, every_s: float):
+def _traces(
+    checkpoint: Checkpoint | None, posterior: MolecularPosterior, device: torch.device, every_s: float
+):
     """Traces by stage."""
 
     def trace(stage: str) -> Trace:
@@ -100,8 +104,8 @@ def _traces(checkpoint: Checkpoint | None, posterior: MolecularPosterior, device
 def _distinct(
     found: Optimum, pilot: MolecularPosterior, max_steps: int, tick: Bar | None, trace
 ) -> dict[int, Optimum]:
-    """Minima on the pilot from the best starts, one per basin, by start; two starts in one basin are enough."""
-    minima: dict[int, tuple[Optimum, Tensor]] = {}
+    """Minima on the pilot from the best starts, one per basin; two starts in one basin are enough."""
+    minima: dict[int, tuple[Optimum, Tensor | Curvature]] = {}
     loss = torch.nan_to_num(found.loss, nan=torch.inf)
     for start in torch.argsort(loss).tolist()[:KEPT]:
         theta = found.theta[start][None]
@@ -116,8 +120,11 @@ def _distinct(
     return {start: minimum for start, (minimum, _) in minima.items()}
 
 
-def _near(move: Tensor, hessian: Tensor) -> bool:
-    return bool(hessian.numel()) and 0.5 * float(move[0] @ hessian @ move[0]) < SAME
+def _near(move: Tensor, hessian: Tensor | Curvature) -> bool:
+    if isinstance(hessian, Tensor) and not hessian.numel():
+        return False
+    product = hessian @ move[0] if isinstance(hessian, Tensor) else hessian.times(move[0])
+    return 0.5 * float(move[0] @ product) < SAME
 
 
 def _promising(minima: dict[int, Optimum], pilot: MolecularPosterior) -> dict[int, Optimum]:

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import norm
 
 from multiscale.fit.identify import sentences, undetermined
+from multiscale.fit.laplace import LEVEL, source_of
 from multiscale.fit.molecular.pairs import combinations
 from multiscale.fit.molecular.predict import predict, scores
 
 if TYPE_CHECKING:
+    from multiscale.fit.molecular.intervals import Uncertainty
     from multiscale.fit.molecular.result import MolecularResult
+    from multiscale.fit.molecular.samples import SampledUncertainty
 
 __all__ = [
     "calibration",
@@ -28,6 +32,9 @@ __all__ = [
 
 SHOWN = 5_000
 """Most rows of every readings in the table of predictions, drawn at random."""
+
+REACH = float(norm.ppf(0.5 + LEVEL / 2))
+"""Half a 90 % interval of a normal distribution, in standard deviations."""
 
 GRID = 60  # points of a calibration curve
 
@@ -44,8 +51,9 @@ def energies(result: MolecularResult) -> pd.DataFrame:
     """Energy of everything that encoders name (mutations), per term, kcal/mol.
 
     Returns:
-        columns encoder, family, term, label, estimate, sd, prior_sd, lower, upper (90 %), determinedBy, note (what alone is determined,
-        if it is a combination, or that no row has it), partner, combination, combination_sd.
+        columns encoder, family, term, label, estimate, sd, prior_sd, lower, upper (90 %), determinedBy, note
+        (what alone is determined, if it is a combination, or that no row has it), partner, combination,
+        combination_sd.
     """
     known = result.uncertainty
     parts = [_family(result, *key) for key in _named(result)]
@@ -53,15 +61,26 @@ def energies(result: MolecularResult) -> pd.DataFrame:
         return pd.DataFrame(columns=["encoder", "family", "term", "label", "estimate"])
     table = pd.concat(parts, ignore_index=True)
     position = table.pop("position").to_numpy()
-    table["estimate"] = result.flat[0].detach().cpu().numpy()[position]
+    shift = table.pop("shift").to_numpy()
+    flat = np.append(result.flat[0].detach().cpu().numpy(), 0.0)
+    table["estimate"] = flat[position] + flat[shift]
     if known is None:
         return table.assign(note=_notes(table))
-    frame = known.laplace.frame().iloc[position].reset_index(drop=True)
-    for column, source in (("sd", "sd"), ("prior_sd", "priorSd"), ("lower", "lower"), ("upper", "upper")):
-        table[column] = frame[source]
-    table["determinedBy"] = frame["determinedBy"]
-    table = pd.concat([table, combinations(table, position, known.covariance)], axis=1)
+    table = table.assign(**_spread(result, known, position, shift))
+    table["lower"], table["upper"] = (table["estimate"] + sign * REACH * table["sd"] for sign in (-1, 1))
+    table["determinedBy"] = source_of(table["sd"].to_numpy() / table["prior_sd"].to_numpy())
+    table = pd.concat([table, combinations(table, position, known.entries)], axis=1)
     return table.assign(note=_notes(table)).drop(columns="seen")
+
+
+def _spread(
+    result: MolecularResult, known: Uncertainty | SampledUncertainty, position: np.ndarray, shift: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Posterior and prior sds of weights with what is added to all of their family; shift −1 = nothing."""
+    i, j = (torch.as_tensor(np.where(at < 0, result.model.parameters.size, at)) for at in (position, shift))
+    variance = (known.entries(i, i) + known.entries(j, j) + 2 * known.entries(i, j)).cpu().numpy()
+    prior = np.append(result.model.parameters.prior_sd, 0.0)
+    return {"sd": np.sqrt(np.maximum(variance, 0.0)), "prior_sd": np.hypot(prior[position], prior[shift])}
 
 
 def _named(result: MolecularResult):
@@ -74,7 +93,10 @@ def _named(result: MolecularResult):
 
 
 def _family(result: MolecularResult, encoder: str, family, term: str) -> pd.DataFrame:
-    where = result.model.parameters.slices()[f"{encoder} {family.name} {term}"]
+    slices = result.model.parameters.slices()
+    where, shift = slices[f"{encoder} {family.name} {term}"], -1
+    if family.shift:
+        shift = slices[f"{encoder} {family.shift} {term}"].start
     seen = np.ones(len(family.labels), dtype=bool) if family.seen is None else np.asarray(family.seen)
     return pd.DataFrame(
         {
@@ -83,6 +105,7 @@ def _family(result: MolecularResult, encoder: str, family, term: str) -> pd.Data
             "term": term,
             "label": list(family.labels),
             "position": np.arange(where.start, where.stop),
+            "shift": shift,
             "seen": seen,
         }
     )
@@ -92,7 +115,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
     """What a reader must know of an energy, '' if nothing."""
     if "combination" not in table:
         return ["" if seen else "no fitted row has it" for seen in table["seen"]]
-    reach = table["combination_sd"] * 1.645  # 90 % interval of a normal distribution
+    reach = table["combination_sd"] * REACH
     return [
         "no fitted row has it"
         if not seen
@@ -108,7 +131,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
 
 
 def predictions(result: MolecularResult) -> pd.DataFrame:
-    """Some fitted rows of every readings, at most 5,000, beside what the fit says of them, in the instrument's unit."""
+    """Some fitted rows of every readings, at most 5,000, beside the fit, in the instrument's unit."""
     found = []
     for name, part in result.model.instruments.items():
         rows = _some(part.rows, SHOWN)
@@ -134,8 +157,8 @@ def calibration(result: MolecularResult) -> pd.DataFrame:
     """How readings follow what is read: means of rows with a similar readout.
 
     Returns:
-        columns readings, quantity (such as `fraction bound`), readout (a fraction, µM or kcal/mol), expected and observed (instrument's
-        unit), sd (of the observed), n; of the first quantity of every instrument.
+        columns readings, quantity (such as `fraction bound`), readout (a fraction, µM or kcal/mol), expected
+        and observed (instrument's unit), sd (of the observed), n; of the first quantity of every instrument.
     """
     return pd.concat([_curve(result, name) for name in result.model.instruments], ignore_index=True)
 
@@ -145,7 +168,10 @@ def _curve(result: MolecularResult, name: str) -> pd.DataFrame:
     rows = torch.as_tensor(_some(part.rows, 4 * SHOWN), device=result.model.device)
     with torch.no_grad():
         u = part.scalars_of(result.flat, rows)
-        expected, read = part.expected(u, rows)[0].cpu().numpy(), part.readouts(u, rows)[0, :, 0].cpu().numpy()
+        expected, read = (
+            part.expected(u, rows)[0].cpu().numpy(),
+            part.readouts(u, rows)[0, :, 0].cpu().numpy(),
+        )
     quantity = part.instrument.quantities()[0]
     read = read if quantity.kind == "energy" else np.exp(read)
     observed = np.asarray(part.instrument.observed(part.readings.arrays), dtype=float)[rows.cpu().numpy()]
@@ -159,7 +185,7 @@ def _curve(result: MolecularResult, name: str) -> pd.DataFrame:
 
 
 def scores_of(result: MolecularResult) -> pd.DataFrame:
-    """How the fitted rows of every readings are predicted; coverage from at most 5,000 of them."""
+    """How the fitted rows of every readings are predicted; shares within intervals from at most 5,000."""
     rows, shown = [], predictions(result)
     for name, part in result.model.instruments.items():
         found = scores(predict(part, result.flat, None))
@@ -180,17 +206,29 @@ def starts(result: MolecularResult) -> pd.DataFrame:
 
 
 def undetermined_values(result: MolecularResult) -> pd.DataFrame | None:
-    """Values that the data alone do not determine, with what they do determine; see `identify.undetermined`."""
+    """Values that the data alone do not determine, see `identify.undetermined`."""
     known = result.uncertainty
     if known is None:
         return None
     others = undetermined(known.laplace, among=_plain(result))
     weights = result.energies
-    loose = weights[weights["determinedBy"] != "data"] if "determinedBy" in weights else weights.iloc[:0]
+    if "determinedBy" not in weights:  # no encoder names energies
+        return others
+    loose = weights[weights["determinedBy"] != "data"]
     prefix = loose["encoder"] + " " + loose["family"] + " " if len(loose) else loose["label"]
     named = loose.assign(name=prefix + loose["term"] + " " + loose["label"], kind=loose["term"])
     named["partner"] = (prefix + named["partner"] + " " + named["label"]).where(named["partner"] != "", "")
-    columns = ["name", "kind", "label", "partner", "combination", "sd", "prior_sd", "combination_sd", "determinedBy"]
+    columns = [
+        "name",
+        "kind",
+        "label",
+        "partner",
+        "combination",
+        "sd",
+        "prior_sd",
+        "combination_sd",
+        "determinedBy",
+    ]
     return pd.concat([others, named.reindex(columns=columns)], ignore_index=True)
 
 
@@ -217,7 +255,8 @@ def sentences_of(result: MolecularResult) -> list[str]:
         said += [f"Encoder `{name}`: {bound.gauge.rstrip('.')}."] if bound.gauge else []
     for name in result.settings.get("unsupported", ()):
         said.append(
-            f"The data do not support `{name}`: the learned width of its prior fell to nothing, and its weights are zero."
+            f"The data do not support `{name}`: the learned width of its prior fell to nothing, and its"
+            " weights are zero."
         )
     return said
 
@@ -231,14 +270,14 @@ def _about_energies(table: pd.DataFrame) -> list[str]:
     for (encoder, combination), part in paired.groupby(["encoder", "combination"], sort=False):
         reach = 1.645 * part["combination_sd"].median()
         said.append(
-            f"Encoder `{encoder}`: only {combination} is determined (typically to ±{reach:.2g} kcal/mol), not each alone, for"
-            f" {_list(part['label'].tolist())}; how it splits is set by the priors."
+            f"Encoder `{encoder}`: only {combination} is determined (typically to ±{reach:.2g} kcal/mol), not"
+            f" each alone, for {_list(part['label'].tolist())}; how it splits is set by the priors."
         )
     alone = table[(table["combination"] == "") & (table["determinedBy"] == "prior")]
     for (encoder, term), part in alone.groupby(["encoder", "term"], sort=False):
         said.append(
-            f"Encoder `{encoder}`: the data hardly move {len(part)} of {int(_same(table, encoder, term))} energies of `{term}` from"
-            f" their prior: {_list(part['label'].tolist())}."
+            f"Encoder `{encoder}`: the data hardly move {len(part)} of {_same(table, encoder, term)} energies"
+            f" of `{term}` from their prior: {_list(part['label'].tolist())}."
         )
     return said
 

@@ -1,4 +1,4 @@
-"""Third derivatives of rows' log densities, contracted with covariances: how curvature changes along the scalars of a row."""
+"""Third derivatives of rows' log densities, contracted: how curvature changes along the scalars of a row."""
 
 from __future__ import annotations
 

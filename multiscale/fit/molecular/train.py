@@ -12,12 +12,14 @@ from torch import Tensor
 
 from multiscale.errors import DataError
 from multiscale.fit.checkpoint import Checkpoint
-from multiscale.fit.curvature import LARGEST, minimise
+from multiscale.fit.curvature import LARGEST
 from multiscale.fit.molecular import minibatch
+from multiscale.fit.molecular.descent import descend
 from multiscale.fit.molecular.evidence import Settled, needs_settling, settle
 from multiscale.fit.molecular.posterior import MolecularPosterior
 from multiscale.fit.molecular.result import MolecularResult
 from multiscale.fit.molecular.search import search
+from multiscale.fit.molecular.settling import settle_by_draws
 from multiscale.fit.optimise import LIMIT, Optimum
 from multiscale.fit.trace import Trace
 from multiscale.fit.train import Bar, device_of, finished, limit_threads, summary
@@ -30,6 +32,9 @@ log = logging.getLogger("multiscale")
 METHODS = ("auto", "newton", "minibatch")
 
 TITLE = "fit"
+
+MANY = 500_000
+"""Most parameters for which `auto` takes Newton's method; a step then takes seconds per 100,000 rows."""
 
 
 def fit_molecular(
@@ -46,7 +51,10 @@ def fit_molecular(
     began = time.perf_counter()
     device = device_of(accelerator)
     done = finished(TITLE, checkpoint, device)
-    with limit_threads(threads), Bar(TITLE, options["adam_steps"] + 3 * options["max_steps"], progress) as tick:
+    with (
+        limit_threads(threads),
+        Bar(TITLE, options["adam_steps"] + 3 * options["max_steps"], progress) as tick,
+    ):
         steps = _Steps(problem, device, options, checkpoint, save_every_s, tick)
         optimum = steps.run() if done is None else steps.again(done)
     level = logging.INFO if progress else logging.DEBUG
@@ -107,7 +115,7 @@ class _Steps:
     @property
     def _by_batches(self) -> bool:
         method = self.options["method"]
-        return method == "minibatch" or (method == "auto" and self.model.parameters.size > LARGEST)
+        return method == "minibatch" or (method == "auto" and self.model.parameters.size > MANY)
 
     def _search(self) -> Optimum:
         chosen = {name: self.options[name] for name in ("starts", "seed", "adam_steps", "max_steps")}
@@ -122,7 +130,7 @@ class _Steps:
         return self._replaced(found, self._where(theta))
 
     def _with_networks(self, networks: list[minibatch.Live]) -> Optimum:
-        """Fit with the untrained networks' features, train them with everything else, hold them and fit again."""
+        """Fit with untrained networks, train them with everything else, hold them and fit again."""
         saved = None if self.checkpoint is None else self.checkpoint.get(f"{TITLE}.networks")
         if saved is None:
             first = search(
@@ -144,7 +152,7 @@ class _Steps:
             theta = arrays.pop("theta")
             self._load(networks, arrays)
         self.model = MolecularModel(self.problem, self.device)  # with the features that were learned
-        return minimise(
+        return descend(
             MolecularPosterior(self.model), theta, max_steps=self.options["max_steps"], progress=self.tick
         )[0]
 
@@ -164,9 +172,8 @@ class _Steps:
     def _settle(self, optimum: Optimum) -> Optimum:
         trace = Trace(self.checkpoint, f"{TITLE}.settle", None, self.device, self.save_every_s)
         theta = optimum.theta[optimum.best][None]
-        settled = settle(
-            self.model, theta, max_steps=self.options["max_steps"], tick=self.tick, trace=trace
-        )
+        method = settle_by_draws if self.model.parameters.size > LARGEST else settle
+        settled = method(self.model, theta, max_steps=self.options["max_steps"], tick=self.tick, trace=trace)
         self.model, self.unsupported = settled.model, settled.unsupported
         return self._replaced(optimum, settled.optimum, settled)
 
@@ -186,7 +193,9 @@ class _Steps:
         values["steps"][start] += best.steps[0]
         posterior = MolecularPosterior(self.model)
         with torch.no_grad():
-            values["loss"] = torch.cat([posterior(theta[None]) for theta in values["theta"]]).nan_to_num(nan=torch.inf)
+            values["loss"] = torch.cat([posterior(theta[None]) for theta in values["theta"]]).nan_to_num(
+                nan=torch.inf
+            )
         evidence = torch.full_like(values["loss"], -torch.inf)
         evidence[start] = settled.evidence[-1] if settled and settled.evidence else 0.0
         values["evidence"] = evidence
@@ -215,4 +224,6 @@ class _Steps:
 
 def _weights(networks: list[minibatch.Live]) -> dict[str, Tensor]:
     """Weights of all networks by number and name."""
-    return {f"{i} {k}": v for i, network in enumerate(networks) for k, v in network.module.state_dict().items()}
+    return {
+        f"{i} {k}": v for i, network in enumerate(networks) for k, v in network.module.state_dict().items()
+    }

@@ -1,12 +1,14 @@
 """First and second derivatives of every row's log density by the scalars of that row.
 
-A row is a chain: scalars u → readouts r(u) → log density l(r, v), with v the calibrations and noise among u. With J = ∂(r, v)/∂u:
+A row is a chain: scalars u → readouts r(u) → log density l(r, v), with v the calibrations and noise among u.
+With J = ∂(r, v)/∂u:
 
     ∇l = Jᵀ l',  ∇²l = Jᵀ l'' J + Σ_q (∂l/∂r_q) ∇²r_q
 
-Fractions of a molecule with a partition function of its own have closed derivatives, which are moments of Boltzmann's distribution:
-with E_j the counts of the energy terms in species j, ∂ ln p/∂θ = −(⟨E⟩_S − ⟨E⟩)/kT and ∂² ln p/∂θ² = (Cov_S E − Cov E)/(kT)², where
-S are the species that are read. All else is differentiated automatically, all rows in one backward pass per scalar.
+Fractions of a molecule with a partition function of its own have closed derivatives, which are moments
+of Boltzmann's distribution: with E_j the counts of the energy terms in species j, ∂ ln p/∂θ = −(⟨E⟩_S −
+⟨E⟩)/kT and ∂² ln p/∂θ² = (Cov_S E − Cov E)/(kT)², where S are the species that are read. All else is
+differentiated automatically, all rows in one backward pass per scalar.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ def row_derivatives(
         part: the model of the rows.
         u: scalars of these rows, shape (1, row, scalar).
         rows: their positions; all if None.
-        convex: whether second derivatives are made those of a concave function: of l'' the nearest negative semidefinite matrix is
-            taken and the curvature of readouts is left out (generalised Gauss–Newton).
+        convex: whether second derivatives are made those of a concave function: of l'' the nearest negative
+            semidefinite matrix is taken and the curvature of readouts is left out (generalised Gauss–Newton).
 
     Returns:
         shapes (row, scalar) and (row, scalar, scalar).
