@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_wrong_options_of_features_are_refused(options: dict, said: str) -> None
 
 @pytest.mark.parametrize("kind", ["identity", "spectrum", "profile", "mixture"])
 def test_entities_that_were_not_fitted_are_as_uncertain_as_the_prior(kind: str) -> None:
-    options: dict[str, dict] = {
+    options: dict[str, dict[str, Any]] = {
         "identity": {},
         "spectrum": {"column": "text", "k": 1},
         "profile": {"across": "receptor"},
@@ -163,7 +164,7 @@ def test_entities_that_were_not_fitted_are_as_uncertain_as_the_prior(kind: str) 
     }
     fitted = pairs(scan(60)[0], "abcde")
     new = make_readings(columns={"text": ["MMMM"]}, entities={"drug": ["new"]})
-    own = {} if kind == "mixture" else {"unseen": "prior"}
+    own: dict[str, Any] = {} if kind == "mixture" else {"unseen": "prior"}
     source = FeatureSource(entity="drug", kind=kind, **options[kind], **own).bind([fitted])
     assert source.labels[-1].endswith(OTHERS)
     found, known = source.features(new)[0], source.features(fitted)[0]

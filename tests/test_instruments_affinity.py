@@ -152,4 +152,5 @@ def test_known_noise_is_no_parameter_and_counts_as_such() -> None:
     readouts = torch.tensor([[[-8.0], [-7.0]]], dtype=torch.float64)
     noise = {"noise": torch.full((1, 2), math.log(0.7), dtype=torch.float64)}
     assert known.unknowns(numbers) == [] != fitted.unknowns(numbers)
-    assert torch.allclose(known.log_density(arrays, readouts, {}), fitted.log_density(arrays, readouts, noise))
+    ours = known.log_density(arrays, readouts, {})
+    assert torch.allclose(ours, fitted.log_density(arrays, readouts, noise))

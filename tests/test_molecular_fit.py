@@ -308,3 +308,14 @@ def test_a_network_is_trained_held_and_found_again(tmp_path):
     third = MolecularProblem(problem.graph, list(problem.readings.values()), {"network": network})
     resumed = ms.fit(third, **OPTIONS, checkpoint=Checkpoint(tmp_path / "run"))
     pd.testing.assert_frame_equal(resumed.predict("binding"), result.predict("binding"))
+
+
+def test_variants_by_features_hold_energies_and_what_was_read(scanned):
+    _, _, result = scanned
+    data = result.to_anndata(list(result.problem.readings))
+    table = result.energies[result.energies["term"] == "fold"].set_index("label")
+    label = table.index[3]
+    assert data[label, "fold"].X[0, 0] == table.at[label, "estimate"]
+    assert data[label, "fold"].layers["upper"][0, 0] == table.at[label, "upper"]
+    name = next(iter(result.problem.readings))
+    assert {f"{name} measured", f"{name} predicted"} <= set(data.var_names)

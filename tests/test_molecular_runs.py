@@ -310,7 +310,14 @@ def test_a_run_writes_tables_metrics_graph_and_page(finished: Path):
     out = finished / "out"
     names = {path.name for path in out.iterdir()}
     assert names >= {
-        *("parameters.tsv", "energies.tsv", "undetermined.tsv", "metrics.json", "config.json"),
+        *(
+            "parameters.tsv",
+            "energies.tsv",
+            "energies.h5ad",
+            "undetermined.tsv",
+            "metrics.json",
+            "config.json",
+        ),
         *(
             "predictions_abundance.tsv",
             "predictions_binding.tsv",

@@ -27,14 +27,14 @@ from multiscale.runs.molecular_problem import molecular_problem
 HERE = Path(__file__).parent
 TRUTH = {
     "heats": {"bind": -8.22, "enthalpy": -12.33, "offset": -4.67, "noise": np.log(0.21)},
-    "fluorescence": {"bind": -8.22, "baseline": 1.0, "amplitude": -0.5, "noise": np.log(0.02)},
+    "fluorescence": {"bind": -8.22, "baseline": 1.0, "amplitude": -0.5, "noise": np.log(0.03)},
 }
 """kcal/mol, µcal, 1: of heats as fitted to a published titration; of fluorescence assumed. See README."""
 
 CELL_VOLUME, CELL, SYRINGE, VOLUMES = 1.3861, 8.0, 96.0, [8.0] * 30
 """mL, µM, µM, µL: a quarter of the published concentrations."""
 
-TOTALS = np.geomspace(0.05, 25.0, 16)  # µM of ligand to 0.5 µM of receptor
+TOTALS = np.repeat(np.geomspace(0.05, 25.0, 16), 2)  # µM of ligand to 0.5 µM of receptor, in duplicate
 KINDS = {"heats alone": ["heats"], "fluorescence alone": ["fluorescence"], "both": ["heats", "fluorescence"]}
 QUICK = {"starts": 1, "adam_steps": 0, "max_steps": 40}  # two parameters decide, and the loss has one minimum
 QUANTITIES = {"ΔG": "bind", "ΔH": "heats_enthalpy_all"}

@@ -79,14 +79,12 @@ def judge(config: Config) -> pd.DataFrame:
         options = config.fit.model_dump() | {"progress": False}
         table = reported(cross_validate(problem, READINGS, fold, only=judged, **options))
         seconds = (time.perf_counter() - began) / len(judged)
+        own = {"split": split, "rows": int(held.sum())}
         for name, guess in baselines(y, sides, fold, judged).items():
-            found.append({"split": split, "model": name} | bounded_scores(y[held], guess[held], beyond[held]))
-        ours = (np.log10(table[name].to_numpy()) for name in ("predicted", "lower", "upper"))
-        guess, lower, upper = ours
+            found.append(own | {"model": name} | bounded_scores(y[held], guess[held], beyond[held]))
+        guess, lower, upper = (np.log10(table[name].to_numpy()) for name in ("predicted", "lower", "upper"))
         scores = bounded_scores(y[held], guess, beyond[held], lower, upper)
-        found.append(
-            {"split": split, "model": "this model", "rows": held.sum()} | scores | {"seconds": seconds}
-        )
+        found.append(own | {"model": "this model"} | scores | {"seconds": seconds})
     return pd.DataFrame(found)
 
 

@@ -31,8 +31,8 @@ class Weights:
             learned.
         learned: whether the common sd of the family is learned from the data (per term).
         seen: whether any fitted row has the weight, shape (weight,); an unseen one stays at its prior.
-        shift: family of one weight that is added to the energy of every label of this one, such as the mean of
-            all mutations; '' if none.
+        shift: family of one weight that is added to the energy of every label of this one, such as the mean
+            of all mutations; '' if none.
         energies: whether a weight is itself an energy in kcal/mol of something that its label names.
     """
 

@@ -116,6 +116,7 @@ def read_table(path: str | Path, text: Sequence[str] = ()) -> pd.DataFrame:
         raise FormatError(f"{path}: no such file.")
     dtypes: dict[Any, Any] = dict.fromkeys(text, object)
     options: dict[str, Any] = {"na_values": [""], "keep_default_na": False, "float_precision": "round_trip"}
+    options["low_memory"] = False  # one type per column, however long it is
     try:
         table = pd.read_csv(path, sep="\t", dtype=dtypes, **options)
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:

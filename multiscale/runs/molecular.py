@@ -187,5 +187,7 @@ def _write(
     (folder / "metrics.json").write_text(document.to_json(summary) + "\n", encoding="utf-8")
     settings = absolute(config).model_dump_json(indent=2)
     (folder / "config.json").write_text(settings + "\n", encoding="utf-8")
+    if "energies" in tables:
+        result.to_anndata().write_h5ad(folder / "energies.h5ad")
     result.save(folder / MODEL)
     page.write(read_run(folder), folder / "report.html")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -23,9 +23,13 @@ from multiscale.fit.molecular.predict import DRAWS, Prediction, predict, scores
 from multiscale.fit.molecular.samples import SampledUncertainty, sampled_uncertainty
 from multiscale.fit.optimise import REASONS, Optimum
 from multiscale.fit.profile import follow
+from multiscale.formats import document
 from multiscale.graph import Graph
-from multiscale.model.molecular import MolecularModel, MolecularProblem
+from multiscale.model.molecular import MolecularModel, MolecularProblem, RowModel
 from multiscale.report.findings import Findings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 __all__ = ["MolecularResult"]
 
@@ -133,6 +137,41 @@ class MolecularResult:
         wanted = [names] if isinstance(names, str) else names
         near = self.uncertainty.laplace
         return follow(self.model.parameters, near, lambda _: self.posterior, wanted, points)
+
+    def to_anndata(self, readings: Sequence[Readings | str] = ()) -> AnnData:
+        """Variants × features: energies of mutations per term and, on request, measurements and predictions.
+
+        Args:
+            readings: whose rows are variants of one molecule too, see `predict`; rows of the same variant
+                are averaged.
+
+        Returns:
+            see `formats.variants.variants_anndata`; layers `lower` and `upper` are ends of 90 % intervals.
+
+        Raises:
+            DataError: no encoder has energies of mutations, or readings have no sequence.
+        """
+        if self.energies.empty:
+            raise DataError("no encoder names energies; `Additive` and `Pairwise` do.")
+        names = {"label": "variant", "estimate": "value"}
+        energies = self.energies.rename(columns=names)
+        twice = energies.duplicated(["variant", "term"])
+        measured = {part.readings.name: self._variants(part) for part in map(self._rows, readings)}
+        units = {name: part.instrument.unit for name, part in self.model.instruments.items()}
+        found = formats.variants.variants_anndata(energies[~twice], measured, units=units)
+        found.uns["multiscale"] = document.to_json(self.metadata())
+        return found
+
+    def _variants(self, part: RowModel) -> pd.DataFrame:
+        """Measured and predicted means per variant."""
+        if len(part.readings.sequences) != 1:
+            raise DataError(f"readings `{part.readings.name}` must have sequences of one molecule.")
+        (sequences,) = part.readings.sequences.values()
+        said = self._predict(part, DRAWS, True).frame(pd.DataFrame(index=part.readings.rows.index))
+        names = {"observed": "measured"}
+        columns = ["measured", "predicted", "lower", "upper"]
+        table = said.rename(columns=names).reindex(columns=columns).assign(variant=sequences.labels())
+        return table.groupby("variant", sort=False, as_index=False).mean()
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables of the fit by name: what a run folder holds and a report shows."""
