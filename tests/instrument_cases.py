@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -77,6 +78,12 @@ def _fitness(name: str, **options: object) -> Case:
     return Case(f"fitness {name}", made, FITNESS)
 
 
+LINKS: tuple[tuple[Literal["logit", "probit", "multinomial"], bool, bool], ...] = (
+    ("logit", False, True),
+    ("probit", True, False),
+    ("multinomial", False, False),
+)
+
 CASES = [
     _fitness("affine", sd_column="sigma", group="lib"),
     _fitness("log-affine", calibration="log_affine", base=2, counts=True, columns=COUNTS),
@@ -110,11 +117,7 @@ CASES = [
             Bins(species="on", of="site", bins=("low", "mid", "high"), link=link, depth=depth, lapse=lapse),
             READS,
         )
-        for link, depth, lapse in (
-            ("logit", False, True),
-            ("probit", True, False),
-            ("multinomial", False, False),
-        )
+        for link, depth, lapse in LINKS
     ),
 ]
 

@@ -164,8 +164,10 @@ def test_derivatives_of_rows_are_those_of_automatic_differentiation(graph, quant
             return rows.log_density(point[None, None], chosen).sum()
 
         expected = torch.autograd.functional.jacobian(density, u[0, i])
+        assert isinstance(expected, torch.Tensor)
         assert torch.allclose(first[i], expected, rtol=1e-9, atol=1e-12)
         exact = torch.autograd.functional.hessian(density, u[0, i])
+        assert isinstance(exact, torch.Tensor)
         if not convex:
             assert torch.allclose(second[i], exact, rtol=1e-8, atol=1e-11)
         else:

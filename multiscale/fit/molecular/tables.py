@@ -68,7 +68,8 @@ def energies(result: MolecularResult) -> pd.DataFrame:
         return table.assign(note=_notes(table))
     table = table.assign(**_spread(result, known, position, shift))
     table["lower"], table["upper"] = (table["estimate"] + sign * REACH * table["sd"] for sign in (-1, 1))
-    table["determinedBy"] = source_of(table["sd"].to_numpy() / table["prior_sd"].to_numpy())
+    source = source_of(table["sd"].to_numpy() / table["prior_sd"].to_numpy())
+    table["determinedBy"] = np.where(table["seen"], source, "prior")  # of others the data tell the mean alone
     table = pd.concat([table, combinations(table, position, known.entries)], axis=1)
     return table.assign(note=_notes(table)).drop(columns="seen")
 
