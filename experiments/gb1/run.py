@@ -61,7 +61,7 @@ def table(out: Path, summary: dict) -> str:
     validation = summary["readings"]["enrichment"]["validation"]
     energies = pd.read_csv(out / "energies.tsv", sep="\t")
     lines = [
-        f"validation rows                          {validation['n']}",
+        f"validation rows                          {validation['n']:.0f}",
         f"R2, squared correlation                  {validation['r2']:.4f}",
         f"R2, 1 - residual / total squares         {validation['determination']:.4f}",
         f"RMSE, log2 enrichment                    {validation['rmse']:.3f}",
