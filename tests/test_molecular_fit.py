@@ -238,7 +238,7 @@ def test_unknown_readings_are_refused_by_name(scanned):
 def test_tables_hold_energies_predictions_and_calibration(scanned):
     _, _, result = scanned
     tables = result.tables()
-    assert {"parameters", "energies", "predictions", "calibration", "scores", "starts"} <= set(tables)
+    assert {"parameters", "energies", "readings", "calibration", "scores", "starts"} <= set(tables)
     scores = tables["scores"].set_index("readings")
     assert (scores["r2"] > 0.8).all() and scores["coverage_90"].between(0.8, 0.98).all()
     curve = tables["calibration"].query("readings == 'abundance'")

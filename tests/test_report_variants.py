@@ -200,7 +200,7 @@ def tables(scan: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, pd.DataFr
     odd = energies({MARKUP: 9.0}, encoder=MARKUP, family=MARKUP, term=MARKUP)
     return {
         "energies": pd.concat([scan, odd], ignore_index=True),
-        "predictions": predictions.assign(variant=MARKUP),
+        "readings": predictions.assign(variant=MARKUP),
         "metrics": metrics(),
         "calibration": calibration().assign(quantity=MARKUP),
         "parameters": pd.DataFrame({"parameterId": ["fold"], "nominalValue": -2.0, "role": "energy"}),
@@ -248,13 +248,13 @@ def test_first_picture_is_of_the_rows_that_a_run_judged(
 
 
 def test_tables_of_a_scan_are_whole_and_have_a_search(shown: Page, predictions: pd.DataFrame) -> None:
-    found = shown.sheet("predictions.tsv").drop(columns="variant")
+    found = shown.sheet("readings.tsv").drop(columns="variant")
     pd.testing.assert_frame_equal(found, predictions, check_dtype=False)
     assert list(shown.sheet("energies.tsv")["label"])[:4] == ["A24G", "A24C", "C26A", "C26G"]
     assert shown.all("placeholder").count("Find rows") == 1  # of predictions, the one long table
 
 
-@pytest.mark.parametrize("missing", ["energies", "predictions", "calibration"])
+@pytest.mark.parametrize("missing", ["energies", "readings", "calibration"])
 def test_any_table_of_a_scan_may_be_missing(
     missing: str, scan: pd.DataFrame, predictions: pd.DataFrame
 ) -> None:

@@ -13,18 +13,14 @@ Data are read from the folder that MULTISCALE_DATA names.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from multiscale.assays.limited import limited
-from multiscale.config import Config, read_config
+from multiscale.config import read_config
 from multiscale.errors import MultiscaleError
-from multiscale.fit.molecular.baselines import baselines, bounded_scores
-from multiscale.fit.molecular.folds import cross_validate, fold_of
+from multiscale.fit.molecular.folds import Split, compare_on_folds
 from multiscale.formats.tables import write_table
 from multiscale.runs.folder import is_run
 from multiscale.runs.molecular import run_molecular
@@ -33,6 +29,7 @@ from multiscale.runs.prediction import predict
 
 HERE = Path(__file__).parent
 READINGS, LIMIT = "competition", 10_000.0  # nM
+SIDES = {"drug": "drugs", "kinase": "kinases"}  # kinds of entities and their encoders
 
 
 def main() -> None:
@@ -51,7 +48,10 @@ def main() -> None:
             write_table(table, given.out / "predictions.tsv")
             print(f"{len(table)} rows: {given.out / 'predictions.tsv'}")
             return
-        table = judge(config)
+        problem = molecular_problem(config).problem
+        options = config.fit.model_dump() | {"progress": False}
+        rows = splits(problem.readings[READINGS].rows)
+        table = compare_on_folds(problem, READINGS, rows, LIMIT, SIDES, reported, **options)
     except MultiscaleError as error:
         parser.exit(2, f"{error}\n")
     write_table(table, given.out / "splits.tsv")
@@ -64,37 +64,14 @@ def reported(table: pd.DataFrame) -> pd.DataFrame:
     return limited(table, LIMIT).rename(columns={"unlimited": "latent_Kd_nM", "beyond": "no_binding"})
 
 
-def judge(config: Config) -> pd.DataFrame:
-    """Scores of the model and of baselines on the same folds of every split."""
-    problem, found = molecular_problem(config).problem, []
-    readings = problem.readings[READINGS]
-    beyond = readings.arrays["censoring"] > 0
-    y = np.log10(np.where(beyond, LIMIT, readings.instrument.observed(readings.arrays)))
-    bound: Any = problem.bound
-    sides = {kind: bound[f"{kind}s"].source.parts[0].features(readings) for kind in ("drug", "kinase")}
-    for split, (keys, folds, judged) in splits(readings.rows).items():
-        fold, began = fold_of(keys.tolist(), folds, seed=1), time.perf_counter()
-        held = np.isin(fold, judged)
-        options = config.fit.model_dump() | {"progress": False}
-        table = reported(cross_validate(problem, READINGS, fold, only=judged, **options))
-        seconds = (time.perf_counter() - began) / len(judged)
-        own = {"split": split, "rows": int(held.sum())}
-        for name, guess in baselines(y, sides, fold, judged).items():
-            found.append(own | {"model": name} | bounded_scores(y[held], guess[held], beyond[held]))
-        guess, lower, upper = (np.log10(table[name].to_numpy()) for name in ("predicted", "lower", "upper"))
-        scores = bounded_scores(y[held], guess, beyond[held], lower, upper)
-        found.append(own | {"model": "this model"} | scores | {"seconds": seconds})
-    return pd.DataFrame(found)
-
-
-def splits(rows: pd.DataFrame) -> dict[str, tuple[pd.Series, int, tuple[int, ...]]]:
+def splits(rows: pd.DataFrame) -> dict[str, Split]:
     """Keys whose rows are held out together, number of folds, and the folds that are judged."""
     # settings were chosen on fold 0; mutants and phosphorylated forms of a kinase are held out together
     gene = rows["kinase"].str.replace(r"\(.*|p$", "", regex=True)
     return {
-        "random pairs": (rows.index.to_series(), 5, (1,)),
-        "unseen kinases": (gene, 5, (1, 2)),
-        "unseen drugs": (rows["pubchem_cid"], 5, (1, 2)),
+        "random pairs": Split(rows.index.tolist(), 5, (1,)),
+        "unseen kinases": Split(gene.tolist(), 5, (1, 2)),
+        "unseen drugs": Split(rows["pubchem_cid"].tolist(), 5, (1, 2)),
     }
 
 

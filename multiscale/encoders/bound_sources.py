@@ -47,14 +47,6 @@ class BoundSource(ABC):
             DataError: nothing is known of an entity, or its cell is no sequence, molecule or number.
         """
 
-    def index(self, readings: Readings) -> np.ndarray:
-        """Position of the one weight of every row, −1 for entities that were not fitted.
-
-        Raises:
-            NotImplementedError: entities have several weights.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has several weights per entity.")
-
 
 def entities_of(readings: Readings, kind: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Entities that rows are about.
@@ -110,7 +102,7 @@ class BoundEntities(BoundSource):
         return features, entity
 
     def index(self, readings: Readings) -> np.ndarray:
-        """Of `identity`: position of the weight of every row, −1 for entities that were not fitted."""
+        """Position of the one weight of every row's entity among those of `identity`, −1 if not fitted."""
         items, entity = self._items(readings)
         return self._weights(items)[entity]
 

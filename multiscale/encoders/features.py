@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from multiscale.data import Readings
+from multiscale.encoders.bound_sources import BoundEntities
 from multiscale.encoders.design import Dense, Design, Indexed
 from multiscale.encoders.encoder import Bound, Encoder, Weights
 from multiscale.encoders.sources import BoundSource, FeatureSource
@@ -58,7 +59,7 @@ class BoundFeatures(Bound):
 
     def designs(self, readings: Readings) -> list[Design]:
         """Features of the entity of every row."""
-        if self.own:
+        if self.own and isinstance(self.source, BoundEntities):
             return [Indexed(torch.from_numpy(self.source.index(readings))[:, None], len(self.source.labels))]
         features, entity = self.source.features(readings)
         return [Dense(torch.from_numpy(features), torch.from_numpy(entity))]

@@ -63,7 +63,7 @@ def _metrics(findings: Findings) -> pd.DataFrame | None:
 
 def _measured(findings: Findings) -> pd.DataFrame:
     """Predictions with a measured value; empty if the table is of another kind."""
-    values = findings.table("predictions")
+    values = findings.table("readings")
     if not {"readings", "observed", "predicted"} <= set(values.columns):
         return pd.DataFrame()
     return with_split(values[values["observed"].notna() & values["predicted"].notna()])
@@ -85,7 +85,7 @@ def _scores(findings: Findings) -> list[str]:
         chosen = values[["readings", "split"]].drop_duplicates().head(_PANELS)
         drawn = predicted(values.merge(chosen, on=["readings", "split"]), _metrics(findings))
         parts.append(html.figure("scores-panels", drawn.figure, caption))
-        whole = table("predictions", findings.table("predictions"), "Measurements with their predictions")
+        whole = table("readings", findings.table("readings"), "Measurements with their predictions")
         parts.append(folded("Table of predictions", whole))
     return parts
 

@@ -98,7 +98,7 @@ def _tables(config: Config, result: MolecularResult, asked: Asked) -> dict[str, 
     tables = result.tables()
     tables["calibration"] = tables["calibration"].rename(columns=SHOWN_AS)
     shown, metrics = (
-        [_with_labels(config, tables["predictions"])],
+        [_with_labels(config, tables["readings"])],
         [_with_labels(config, tables.pop("scores"))],
     )
     for name, rest in asked.rest.items():
@@ -106,7 +106,7 @@ def _tables(config: Config, result: MolecularResult, asked: Asked) -> dict[str, 
         tables[f"predictions_{name}"] = table
         metrics.append(scored)
         shown.append(_some(table, name, rest))
-    tables["predictions"] = pd.concat(shown, ignore_index=True).reindex(columns=shown[0].columns)
+    tables["readings"] = pd.concat(shown, ignore_index=True).reindex(columns=shown[0].columns)
     tables["metrics"] = _with_scores(pd.concat(metrics, ignore_index=True))
     maps = heat_maps(tables["energies"]) if "energies" in tables else {}
     tables |= {f"heatmap_{name}": table for name, table in maps.items()}
@@ -149,7 +149,7 @@ def _some(table: pd.DataFrame, name: str, rest: Readings) -> pd.DataFrame:
 
 def _summary(result: MolecularResult, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """Content of metrics.json: what was found, in numbers and sentences."""
-    fitted, optimum = sorted(set(tables["predictions"]["split"]) - _others(tables)), result.optimum
+    fitted, optimum = sorted(set(tables["readings"]["split"]) - _others(tables)), result.optimum
     scored: dict[str, dict[str, Any]] = {name: {} for name in result.problem.readings}
     for row in tables["metrics"].to_dict("records"):
         scored[row["readings"]][row["split"]] = {key: row[key] for key in SCORES if key in row}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,10 @@ import pandas as pd
 
 from multiscale.errors import DataError
 from multiscale.fit.api import fit
+from multiscale.fit.molecular.baselines import baselines, bounded_scores
 from multiscale.model.molecular import MolecularProblem
 
-__all__ = ["cross_validate", "fold_of"]
+__all__ = ["Split", "compare_on_folds", "cross_validate", "fold_of"]
 
 
 def fold_of(keys: Sequence[object], folds: int, seed: int = 0) -> np.ndarray:
@@ -76,3 +79,59 @@ def cross_validate(
         table = result.predict(parts[name].take(held))
         tables.append(table.assign(fold=number, row=np.flatnonzero(held)))
     return pd.concat(tables).sort_values("row").drop(columns="row")
+
+
+@dataclass(frozen=True)
+class Split:
+    """How rows of a table are parted.
+
+    Args:
+        keys: of the rows; rows of equal key are held out together.
+        folds: how many.
+        judged: folds that are predicted; the others only help to fit.
+    """
+
+    keys: Sequence[object]
+    folds: int
+    judged: Sequence[int]
+
+
+def compare_on_folds(
+    problem: MolecularProblem,
+    name: str,
+    splits: Mapping[str, Split],
+    limit: float,
+    sides: Mapping[str, str],
+    reported: Callable[[pd.DataFrame], pd.DataFrame],
+    **options: Any,
+) -> pd.DataFrame:
+    """Scores of a model of pairs and of `baselines` on the same folds of every split, in log10 of affinities.
+
+    Args:
+        problem: with all rows.
+        name: of the readings of affinities.
+        splits: by name.
+        limit: up to which the assay sees binding; readings beyond it stand as the limit.
+        sides: kind of entity → its encoder, `Features` by a mixture whose first part says who is near whom.
+        reported: expected readings from a table of predictions, see `limited`.
+        options: of `fit`.
+
+    Returns:
+        `split`, `rows`, `model`, the scores of `bounded_scores` and `seconds` per fold.
+    """
+    readings, bound, found = problem.readings[name], dict[str, Any](problem.bound), []
+    beyond = readings.arrays["censoring"] > 0
+    y = np.log10(np.where(beyond, limit, readings.instrument.observed(readings.arrays)))
+    near = {kind: bound[own].source.parts[0].features(readings) for kind, own in sides.items()}
+    for title, split in splits.items():
+        fold, began = fold_of(split.keys, split.folds, seed=1), time.perf_counter()
+        held = np.isin(fold, split.judged)
+        table = reported(cross_validate(problem, name, fold, only=split.judged, **options))
+        seconds = (time.perf_counter() - began) / len(split.judged)
+        own = {"split": title, "rows": int(held.sum())}
+        for model, guess in baselines(y, near, fold, split.judged).items():
+            found.append(own | {"model": model} | bounded_scores(y[held], guess[held], beyond[held]))
+        guess, lower, upper = (np.log10(table[key].to_numpy()) for key in ("predicted", "lower", "upper"))
+        scores = bounded_scores(y[held], guess, beyond[held], lower, upper)
+        found.append(own | {"model": "this model"} | scores | {"seconds": seconds})
+    return pd.DataFrame(found)

@@ -178,7 +178,7 @@ class MolecularResult:
         found = {
             "parameters": self.parameters,
             "energies": self.energies,
-            "predictions": tables.predictions(self),
+            "readings": tables.predictions(self),
             "calibration": tables.calibration(self),
             "scores": tables.scores_of(self),
             "starts": tables.starts(self),

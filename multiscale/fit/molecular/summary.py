@@ -37,14 +37,14 @@ def findings(
     """
     tables = result.tables()
     metrics = [tables.pop("scores").assign(split=FITTED)]
-    shown = [tables["predictions"].assign(split=FITTED)]
+    shown = [tables["readings"].assign(split=FITTED)]
     for rest in others:
         for label, part in _by_label(rest).items():
             metrics.append(pd.DataFrame([{"readings": rest.name, "split": label, **result.evaluate(part)}]))
             shown.append(result.predict(part).assign(readings=rest.name, split=label))
     tables["calibration"] = tables["calibration"].rename(columns=_BINS)
     tables["metrics"] = pd.concat(metrics, ignore_index=True)
-    tables["predictions"] = pd.concat(shown, ignore_index=True).reindex(columns=shown[0].columns)
+    tables["readings"] = pd.concat(shown, ignore_index=True).reindex(columns=shown[0].columns)
     return Findings(
         title=title or result.graph.name,
         question=question,
