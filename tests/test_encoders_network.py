@@ -104,6 +104,8 @@ def test_encoders_are_made_from_plain_options() -> None:
     kinase = {"entity": "kinase", "kind": "spectrum", "column": "sequence"}
     features = make_encoder("features", {"terms": ["bind"], "source": drug})
     assert isinstance(features, Features) and features.source.entity == "drug"
+    pairs = {"molecule": "protein", "terms": ["bind"], "by": "properties", "sds": {"constant": 0.3}}
+    assert make_encoder("pairwise", pairs).prior == (1.0, False)
     product = make_encoder("product", {"terms": ["bind"], "left": drug, "right": kinase})
     assert isinstance(product, Product) and product.right.k == 3
     assert set(ENCODERS) == {"additive", "pairwise", "descriptors", "features", "product", "network"}

@@ -46,7 +46,9 @@ def make_encoder(kind: str, options: Mapping[str, Any]) -> Encoder:
     if kind not in ENCODERS:
         raise ConfigError(f"encoder `type` is `{kind}`; {nearest(kind, ENCODERS)}")
     made: dict[str, Any] = {
-        name: _source(f"`{name}` of encoder `{kind}`", value) if isinstance(value, Mapping) else value
+        name: _source(f"`{name}` of encoder `{kind}`", value)
+        if name in SOURCE_OPTIONS and isinstance(value, Mapping)
+        else value
         for name, value in options.items()
     }
     _check(ENCODERS[kind], made, f"encoder `{kind}`")
