@@ -29,8 +29,8 @@ from multiscale.runs.molecular import run_molecular
 from multiscale.runs.prediction import predict_to_file
 
 HERE = Path(__file__).parent
-READINGS, ENCODER, FOLD, BIND = "enrichment", "mutations", "fold", "bind"
-"""Of config.toml and of the graph."""
+READINGS, FOLDING, BINDING, FOLD, BIND = "enrichment", "folding", "binding", "fold", "bind"
+"""Names in config.toml, and energies of the graph."""
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0)
 """Of the straight lines, per squared weight."""
@@ -61,7 +61,7 @@ def fit(out: Path, overwrite: bool) -> dict:
     resume = is_run(out) and not overwrite
     summary = run_molecular(read_config(HERE / "config.toml"), out, resume=resume, overwrite=overwrite)
     energies = pd.read_csv(out / "energies.tsv", sep="\t")
-    folding = energies[(energies["encoder"] == ENCODER) & (energies["term"] == FOLD)]
+    folding = energies[energies["encoder"] == FOLDING]
     columns = {"label": "mutation", "estimate": "ddG_fold", "lower": "lower", "upper": "upper"}
     more = ["determinedBy", "note"]
     write_table(folding[[*columns, *more]].rename(columns=columns), out / "ddg.tsv")
@@ -80,8 +80,11 @@ def table(out: Path, summary: dict) -> str:
         f"90 % intervals that hold the measurement {validation['coverage_90']:.3f}",
         f"seconds, reading to report               {summary['seconds']:.0f}",
     ]
-    for term in (FOLD, BIND):
-        rows = energies[(energies["encoder"] == ENCODER) & (energies["term"] == term)]
+    wild = pd.read_csv(out / "parameters.tsv", sep="\t", index_col="parameterId")
+    for encoder, term in ((FOLDING, FOLD), (BINDING, BIND)):
+        rows, own = energies[energies["encoder"] == encoder], wild.loc[term]
+        value = f"{own['nominalValue']:.2f} ({own['lower']:.2f} to {own['upper']:.2f}) kcal/mol"
+        lines.append(f"{term} of the wild type: {value}")
         counts = rows["determinedBy"].value_counts().to_dict()
         lines.append(
             f"{term}: determined by {counts}, median width {(rows['upper'] - rows['lower']).median():.2f}"
@@ -107,12 +110,12 @@ def comparison(out: Path, summary: dict, overwrite: bool) -> str:
 
 def simpler_models(config: Config) -> dict[str, Config]:
     """Without couplings, and without a folded state that does not bind."""
-    additive = {ENCODER: config.encoders[ENCODER]}
-    readings, energies = config.data.readings[READINGS].model_dump(), additive[ENCODER].model_dump()
+    additive = {name: config.encoders[name] for name in (FOLDING, BINDING)}
+    readings = config.data.readings[READINGS].model_dump()
     two = config.model_dump() | {
         "graph": "folding",
         "data": {"readings": {READINGS: readings | {"species": "folded"}}},
-        "encoders": {ENCODER: energies | {"terms": [FOLD]}},
+        "encoders": {FOLDING: config.encoders[FOLDING].model_dump()},
     }
     return {
         "three states, no couplings": config.model_copy(update={"encoders": additive}),

@@ -31,13 +31,15 @@ class Additive(Encoder):
         molecule: whose sequence is read.
         positions: numbers of the first and last position, such as a binding site within a promoter; None for
             all.
-        mean_sd: sd of the normal prior of the common mean, around zero, kcal/mol; 0 = there is none.
+        mean: of the normal prior of the common mean, kcal/mol.
+        mean_sd: its sd, kcal/mol; 0 = there is no common mean.
         unseen: what rows to predict may hold that no fitted row has: `refuse` such mutations, or take their
             `prior`, zero ± its sd.
     """
 
     molecule: str
     positions: Sequence[int] | None = None
+    mean: float = 0.0
     mean_sd: float = 1.0
     unseen: Literal["refuse", "prior"] = "refuse"
 
@@ -47,6 +49,8 @@ class Additive(Encoder):
         check_positions(self.positions)
         if not (np.isfinite(self.mean_sd) and self.mean_sd >= 0):
             raise ConfigError(f"`mean_sd` must be zero or positive, in kcal/mol; got {self.mean_sd!r}.")
+        if not np.isfinite(self.mean) or (self.mean and not self.mean_sd):
+            raise ConfigError(f"`mean` must be finite, in kcal/mol, and needs a `mean_sd`; got {self.mean!r}.")
         if self.unseen not in ("refuse", "prior"):
             raise ConfigError(f"`unseen` must be `refuse` or `prior`; got {self.unseen!r}.")
 
@@ -76,7 +80,7 @@ class BoundAdditive(Bound):
         )
         self.families: tuple[Weights, ...] = (single,)
         if sites.reference is not None and encoder.mean_sd:
-            mean = Weights(name="mean", labels=["mutations"], sd=encoder.mean_sd)
+            mean = Weights(name="mean", labels=["mutations"], sd=encoder.mean_sd, mean=encoder.mean)
             self.families = (replace(single, shift="mean"), mean)
         self.gauge = _gauge(sites)
 

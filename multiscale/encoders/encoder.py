@@ -27,13 +27,13 @@ class Weights:
     Args:
         name: of the family, such as `single` or `pair`; unique within the encoder.
         labels: name of every weight, such as `A24G`.
-        sd: of the normal prior of every weight, around zero, kcal/mol; the start of the search where it is
-            learned.
+        sd: of the normal prior of every weight, kcal/mol; the start of the search where it is learned.
         learned: whether the common sd of the family is learned from the data (per term).
         seen: whether any fitted row has the weight, shape (weight,); an unseen one stays at its prior.
         shift: family of one weight that is added to the energy of every label of this one, such as the mean
             of all mutations; '' if none.
         energies: whether a weight is itself an energy in kcal/mol of something that its label names.
+        mean: of the normal prior of every weight, kcal/mol.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Weights:
     seen: np.ndarray | None = None
     energies: bool = False
     shift: str = ""
+    mean: float = 0.0
 
 
 class Bound(ABC):

@@ -117,7 +117,7 @@ class MolecularModel:
         return Block(
             name=name,
             labels=list(family.labels),
-            mean=np.zeros(count),
+            mean=np.full(count, family.mean),
             sd=np.full(count, self.widths.get(name, family.sd)),
             width=np.full(count, family.sd),
             unit="kcal/mol",
