@@ -88,7 +88,15 @@ def test_readings_with_another_wild_type_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"prior_sd": -1.0}, {"prior_sd": "free"}, {"terms": []}, {"terms": "fold"}]
+    "options",
+    [
+        {"prior_sd": -1.0},
+        {"prior_sd": "free"},
+        {"terms": []},
+        {"terms": "fold"},
+        {"mean": float("nan")},
+        {"mean": 0.9, "mean_sd": 0.0},
+    ],
 )
 def test_wrong_options_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):

@@ -94,6 +94,19 @@ def test_a_linear_model_has_the_posterior_of_ridge_regression(linear: MolecularP
     np.testing.assert_allclose(result.parameters["sd"], np.sqrt(np.diag(covariance)), rtol=1e-8)
 
 
+def test_the_common_mean_of_mutations_has_the_prior_that_was_given(linear: MolecularProblem):
+    readings = linear.readings["affinity"]
+    encoder = Additive(molecule="protein", terms=("bind",), prior_sd=0.7, mean=0.9, mean_sd=0.3)
+    result = ms.fit(MolecularProblem(linear.graph, readings, {"mutations": encoder}), **OPTIONS)
+    codes = readings.sequences["protein"].codes
+    single = (codes[:, :, None] == np.arange(1, len(ALPHABET))).reshape(len(codes), -1)
+    X = np.column_stack([np.ones(len(codes)), single, single.sum(1)])
+    prior_mean, prior_sd = np.r_[-1.0, np.zeros(25), 0.9], np.r_[3.0, np.full(25, 0.7), 0.3]
+    precision = X.T @ X / 0.3**2 + np.diag(prior_sd**-2.0)
+    mean = np.linalg.solve(precision, X.T @ readings.arrays["y"] / 0.3**2 + prior_mean / prior_sd**2)
+    np.testing.assert_allclose(result.flat[0].numpy(), mean, rtol=0, atol=1e-8)
+
+
 def test_intervals_of_rows_are_those_of_ridge_regression(linear: MolecularProblem):
     result = ms.fit(linear, **OPTIONS)
     table, known = result.predict("affinity", draws=4000), result.uncertainty

@@ -50,7 +50,7 @@ class Additive(Encoder):
         if not (np.isfinite(self.mean_sd) and self.mean_sd >= 0):
             raise ConfigError(f"`mean_sd` must be zero or positive, in kcal/mol; got {self.mean_sd!r}.")
         if not np.isfinite(self.mean) or (self.mean and not self.mean_sd):
-            raise ConfigError(f"`mean` must be finite, in kcal/mol, and needs a `mean_sd`; got {self.mean!r}.")
+            raise ConfigError(f"`mean` must be finite, in kcal/mol, with a `mean_sd`; got {self.mean!r}.")
         if self.unseen not in ("refuse", "prior"):
             raise ConfigError(f"`unseen` must be `refuse` or `prior`; got {self.unseen!r}.")
 
