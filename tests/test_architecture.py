@@ -38,7 +38,11 @@ ROOMS = [
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 TOP = [PACKAGE / "__init__.py", PACKAGE / "__main__.py"]  # see every room
-IMPORTED_AS = {"python-libsbml": "libsbml", "pyyaml": "yaml"}  # where the names differ
+IMPORTED_AS = {  # where the names differ
+    "lightning-fabric": "lightning_fabric",
+    "python-libsbml": "libsbml",
+    "pyyaml": "yaml",
+}
 GENERIC = {"speed", "conformance"}  # folders of experiments/ whose names are plain words
 HEAVY = [
     "torch",

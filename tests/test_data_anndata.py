@@ -17,7 +17,7 @@ from scipy import sparse
 
 from multiscale.assays import Copies, Counts, LogNormal
 from multiscale.data import CountMatrix, Data, MeasurementTable, from_anndata
-from multiscale.errors import DataError, MultiscaleError
+from multiscale.errors import DataError
 
 CELLS, FEATURES = 12, 30
 TYPES = ["T", "B", "T", "NK", "B", "T", "T", "B", "NK", "T", "B", "T"]
@@ -51,6 +51,12 @@ def frame(adata: AnnData) -> pd.DataFrame:
     return adata.obs
 
 
+def per_cell(adata: AnnData, assays: dict[str, Any] | None = None) -> Data:
+    """Every cell a group of its own."""
+    adata.obs["cell"] = adata.obs_names
+    return from_anndata(adata, groupby="cell", assays=assays)
+
+
 def rna(data: Data) -> CountMatrix:
     matrix = data.assays["rna"]
     assert isinstance(matrix, CountMatrix)
@@ -72,10 +78,10 @@ def test_groups_come_in_the_order_of_their_categories(adata: AnnData, counts: np
     np.testing.assert_array_equal(rna(data).values.toarray(), counts)
 
 
-def test_every_cell_is_a_context_without_groups(adata: AnnData) -> None:
-    data = from_anndata(adata)
-    assert data.contexts.names == adata.obs_names.tolist()
-    assert set(data.contexts.table["kind"]) == {"cell"}
+def test_every_cell_can_be_a_context(adata: AnnData) -> None:
+    data = per_cell(adata)
+    assert data.contexts.names == sorted(adata.obs_names)
+    assert data.contexts.table["n_cells"].tolist() == [1] * CELLS
     assert rna(data).rows["context"].tolist() == adata.obs_names.tolist()
 
 
@@ -116,7 +122,7 @@ def test_layers_and_raw_are_read_when_named(adata: AnnData, counts: np.ndarray) 
     adata.raw = adata
     adata.X = None
     layer, raw = (
-        rna(from_anndata(adata, assays={"rna": assay}))
+        rna(per_cell(adata, assays={"rna": assay}))
         for assay in (Counts(layer="counts"), Counts(use_raw=True))
     )
     np.testing.assert_array_equal(layer.values.toarray(), counts + 1)
@@ -132,15 +138,15 @@ def test_nothing_of_the_anndata_is_changed(normalised: AnnData) -> None:
 
 
 def test_size_is_the_row_sum_unless_obs_states_it(adata: AnnData, counts: np.ndarray) -> None:
-    assert rna(from_anndata(adata)).rows["size_factor"].tolist() == counts.sum(1).tolist()
+    assert rna(per_cell(adata)).rows["size_factor"].tolist() == counts.sum(1).tolist()
     adata.obs["total_counts"] = counts.sum(1) + 1000.0
-    assert rna(from_anndata(adata)).rows["size_factor"].tolist() == (counts.sum(1) + 1000.0).tolist()
+    assert rna(per_cell(adata)).rows["size_factor"].tolist() == (counts.sum(1) + 1000.0).tolist()
 
 
 def test_a_stated_size_below_the_counts_is_used_only_if_asked_for(adata: AnnData, counts: np.ndarray) -> None:
     adata.obs["n_counts"] = 1.0
-    assert rna(from_anndata(adata)).rows["size_factor"].tolist() == counts.sum(1).tolist()
-    asked = from_anndata(adata, assays={"rna": Counts(size_factor_key="n_counts")})
+    assert rna(per_cell(adata)).rows["size_factor"].tolist() == counts.sum(1).tolist()
+    asked = per_cell(adata, assays={"rna": Counts(size_factor_key="n_counts")})
     assert set(rna(asked).rows["size_factor"]) == {1.0}
     assert asked.provenance["rna"]["size_factor"] == "obs['n_counts']"
 
@@ -190,7 +196,7 @@ def test_zeros_that_a_sparse_matrix_stores_are_zeros(normalised: AnnData, counts
     stored = sparse.csr_matrix(dense + 1.0)
     stored.data = dense.ravel()
     normalised.X = stored
-    np.testing.assert_array_equal(rna(from_anndata(normalised)).values.toarray(), counts)
+    np.testing.assert_array_equal(rna(per_cell(normalised)).values.toarray(), counts)
 
 
 def test_what_cannot_be_recovered_is_read_as_means(normalised: AnnData, counts: np.ndarray, caplog) -> None:
@@ -247,7 +253,7 @@ def test_values_that_cannot_be_are_refused_with_cell_and_feature(
     adata: AnnData, value: float, message: str
 ) -> None:
     with pytest.raises(DataError, match=re.escape(message)):
-        from_anndata(spoil(adata, value))
+        per_cell(spoil(adata, value))
 
 
 @pytest.mark.parametrize("assay", [Counts(layer="counts"), Counts(recover=False)])
@@ -257,14 +263,16 @@ def test_promised_counts_that_are_none_are_refused(adata: AnnData, assay: Counts
     where = "layers['counts']" if assay.layer else "X"
     message = f"counts were promised, but `{where}` of cell `c3`, feature `g5` is 2.5; give the layer"
     with pytest.raises(DataError, match=re.escape(message)):
-        from_anndata(adata, assays={"rna": assay})
+        per_cell(adata, assays={"rna": assay})
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"groupby": "typ"}, "`typ` is not a column of obs; did you mean `type`?"),
-        ({"pairs": True}, "`pairs` needs `groupby`"),
+        ({"groupby": None, "pairs": True}, "`pairs` needs `groupby`"),
+        ({"batch_key": "type"}, "`batch_key` is of single cells; omit it, or `groupby`"),
+        ({"layer": "counts", "assays": {"rna": Counts()}}, "`layer` is short for one assay"),
         (
             {"assays": {"rna": Counts(layer="count")}},
             "`count` is not a layer of the AnnData; did you mean `counts`?",
@@ -288,7 +296,7 @@ def test_wrong_arguments_are_refused(adata: AnnData, options: dict[str, Any], me
     adata.obs["sizes"] = [1.0, -1.0] * (CELLS // 2)
     adata.obs["zero"] = 0.0
     with pytest.raises(DataError, match=re.escape(message)):
-        from_anndata(adata, **options)
+        from_anndata(adata, **{"groupby": "type", **options})
 
 
 def test_labels_of_no_cell_are_refused(adata: AnnData) -> None:
@@ -297,14 +305,16 @@ def test_labels_of_no_cell_are_refused(adata: AnnData) -> None:
         from_anndata(adata, groupby="none")
 
 
-def test_batches_are_not_supported_yet(adata: AnnData) -> None:
-    with pytest.raises(MultiscaleError, match="`batch_key` is not supported yet"):
-        from_anndata(adata, batch_key="type")
-
-
 def test_something_else_than_an_anndata_is_refused() -> None:
-    with pytest.raises(DataError, match="must be an AnnData, or one modality of a MuData; got str"):
-        from_anndata("cells.h5ad")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DataError, match=r"must be an AnnData or a path to \.h5ad or \.zarr; got list"):
+        from_anndata([], groupby="type")  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def test_a_path_is_opened(adata: AnnData, counts: np.ndarray, tmp_path: Path) -> None:
+    adata.layers["counts"] = adata.X
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    data = from_anndata(tmp_path / "a.h5ad", groupby="type", layer="counts")
+    np.testing.assert_array_equal(rna(data).values.toarray(), counts)
 
 
 def test_names_that_occur_twice_are_refused(adata: AnnData) -> None:
@@ -316,22 +326,22 @@ def test_names_that_occur_twice_are_refused(adata: AnnData) -> None:
         (adata, Counts(use_raw=True), "raw.var_names"),
     ):
         with pytest.raises(DataError, match=re.escape(f"`{where}`: `g` occurs twice")):
-            from_anndata(data, assays={"rna": assay})
+            per_cell(data, assays={"rna": assay})
 
 
 def test_empty_matrices_are_refused(adata: AnnData) -> None:
     adata.X = np.zeros((CELLS, FEATURES))
     with pytest.raises(DataError, match="`X` holds no value other than zero"):
-        from_anndata(adata)
+        per_cell(adata)
     adata.X = None
     with pytest.raises(DataError, match=re.escape("`adata.X` is empty; give `layer` or `use_raw`")):
-        from_anndata(adata)
+        per_cell(adata)
 
 
 def test_means_of_too_many_contexts_are_refused(normalised: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiscale.data.means.MOST_ENTRIES", 100)
     with pytest.raises(DataError, match="`rna` would have 360 means; give `groupby`"):
-        from_anndata(normalised, assays={"rna": LogNormal()})
+        per_cell(normalised, assays={"rna": LogNormal()})
 
 
 @pytest.fixture(scope="module")
@@ -369,6 +379,6 @@ def test_other_published_cells_are_read(shared: Path) -> None:
             warnings.simplefilter("ignore")  # a file of an old version
             adata = anndata.read_h5ad(file)
         adata.var_names_make_unique()
-        data = from_anndata(adata)
+        data = per_cell(adata)
         assert rna(data).values.sum() > 1e5
     assert files

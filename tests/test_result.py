@@ -143,7 +143,9 @@ def test_fit_stays_a_function_after_its_package_was_imported():
 
 
 def test_per_cell_contexts_are_fitted_too(small_graph, small_adata):
-    problem = ms.Problem(small_graph, ms.from_anndata(small_adata[:6].copy()))
+    cells = small_adata[:6].copy()
+    cells.obs["cell"] = cells.obs_names
+    problem = ms.Problem(small_graph, ms.from_anndata(cells, groupby="cell"))
     result = ms.fit(problem, **{**QUICK, "starts": 2, "max_steps": 30})
     assert isinstance(result.copies(), pd.DataFrame)
     assert list(result.copies().index) == list(small_adata.obs_names[:6])

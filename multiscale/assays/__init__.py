@@ -4,6 +4,7 @@ from multiscale.assays.affinity import Affinity
 from multiscale.assays.assay import Assay, Noise, Offset
 from multiscale.assays.binding_energy import BindingEnergy
 from multiscale.assays.bins import Bins, information
+from multiscale.assays.channels import Channel, Cytometry, Labels, SurfaceProteins, Transcripts
 from multiscale.assays.concentration import Concentration
 from multiscale.assays.copies import Copies
 from multiscale.assays.count_likelihood import CountLikelihood
@@ -26,20 +27,25 @@ __all__ = [
     "Assay",
     "BindingEnergy",
     "Bins",
+    "Channel",
     "Concentration",
     "Copies",
     "CountLikelihood",
     "Counts",
+    "Cytometry",
     "Fitness",
     "Heat",
     "Instrument",
+    "Labels",
     "LogNormal",
     "Melt",
     "Noise",
     "Offset",
     "Quantity",
     "SelectionCounts",
+    "SurfaceProteins",
     "Titration",
+    "Transcripts",
     "Unknown",
     "information",
     "injection_conditions",

@@ -1,6 +1,8 @@
 """Data: contexts, the measurements that describe them, and where they come from."""
 
 from multiscale.data.anndata import from_anndata
+from multiscale.data.cells import Cells
+from multiscale.data.cells import cells_from_mudata as from_mudata
 from multiscale.data.contexts import Contexts, cell_contexts, group_contexts, pair_contexts
 from multiscale.data.interventions import Interventions, read_interventions
 from multiscale.data.match import Match, match
@@ -17,6 +19,7 @@ from multiscale.data.tables import read_table
 
 __all__ = [
     "ALPHABETS",
+    "Cells",
     "Contexts",
     "CountMatrix",
     "Data",
@@ -29,6 +32,7 @@ __all__ = [
     "cell_contexts",
     "from_anndata",
     "from_measurements",
+    "from_mudata",
     "group_contexts",
     "match",
     "pair_contexts",

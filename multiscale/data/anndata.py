@@ -1,100 +1,141 @@
-"""From AnnData to data: which cells make a context, and the counts or means that describe it."""
+"""From AnnData to data: single cells, or which cells make a context and what describes it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from multiscale.assays import Counts, LogNormal
-from multiscale.data.contexts import Contexts, cell_contexts, group_contexts, pair_contexts
+from multiscale.assays.channels import Channel
+from multiscale.data.cells import Cells, cells_from_anndata
+from multiscale.data.cells.opened import Opened, obs_of, open_anndata
+from multiscale.data.contexts import group_contexts, pair_contexts
+from multiscale.data.interventions import Interventions
 from multiscale.data.labels import Labels, read_labels
 from multiscale.data.matrix import Matrix, read_matrix
 from multiscale.data.means import expression_means
 from multiscale.data.measurements import CountMatrix, Data, MeasurementTable
 from multiscale.data.recover import counts_of
 from multiscale.data.sizes import Sizes, choose_sizes, stated_sizes
-from multiscale.errors import DataError, MultiscaleError
+from multiscale.errors import DataError
 
 __all__ = ["from_anndata"]
 
 logger = logging.getLogger("multiscale")
 
 
+@overload
 def from_anndata(
-    adata: AnnData,
+    adata: AnnData | str | Path,
+    *,
+    groupby: None = None,
+    assays: Mapping[str, Channel] | None = None,
+    layer: str | None = None,
+    batch_key: str | None = None,
+    condition_key: str | None = None,
+    interventions: Interventions | None = None,
+    neighbours_key: str | None = None,
+    size_factor_key: str | None = None,
+) -> Cells: ...
+@overload
+def from_anndata(
+    adata: AnnData | str | Path,
+    *,
+    groupby: str,
+    pairs: bool = False,
+    assays: Mapping[str, Counts | LogNormal] | None = None,
+    layer: str | None = None,
+) -> Data: ...
+def from_anndata(
+    adata: AnnData | str | Path,
     *,
     groupby: str | None = None,
     pairs: bool = False,
-    assays: Mapping[str, Counts | LogNormal] | None = None,
+    assays: Mapping[str, Any] | None = None,
+    layer: str | None = None,
     batch_key: str | None = None,
-) -> Data:
-    """Read contexts and measurements from an AnnData, which is not changed.
+    condition_key: str | None = None,
+    interventions: Interventions | None = None,
+    neighbours_key: str | None = None,
+    size_factor_key: str | None = None,
+) -> Cells | Data:
+    """Read single cells, or groups of them, from an AnnData, which is not changed.
 
-    Without `groupby` every cell is a context. With it every label is one and its cells are replicates; with
-    `pairs` every ordered pair of labels is one more. Counts are taken as they are, or recovered from a
-    log1p-normalised matrix if that is exact; if it is not, the means of expm1 per context are read as
-    log-normal (`LogNormal`), and the logger `multiscale` says so.
+    Without `groupby` every cell is read for itself, by one or several modalities; matrices in a file stay
+    there.
+
+    With `groupby` every label is a context and its cells are replicates; with `pairs` every ordered pair of
+    labels is one more. Counts are taken as they are, or recovered from a log1p-normalised matrix if that is
+    exact; if it is not, the means of expm1 per context are read as log-normal (`LogNormal`), and the logger
+    `multiscale` says so.
 
     Args:
-        adata: annotated matrix, in memory or backed.
-        groupby: column of obs whose labels are the contexts.
+        adata: annotated matrix, in memory or backed, or a path that ends in .h5ad or .zarr.
+        groupby: column of obs whose labels are the contexts; None = single cells.
         pairs: add a context for every ordered pair of labels, also of a label with itself.
-        assays: what to read, by name; `{"rna": Counts()}` if None.
-        batch_key: reserved for batches, which need calibrations of their own.
+        assays: what to read, by name. Of single cells channels such as `Transcripts()`; None = transcripts,
+            and surface proteins if obsm has `protein_expression`. Of groups `Counts()` or `LogNormal()`;
+            None = `{"rna": Counts()}`.
+        layer: layer that holds the transcripts, if `assays` is None.
+        batch_key: of single cells: column of obs; calibrations may differ between batches.
+        condition_key: of single cells: column of obs: what was done to the cell.
+        interventions: what the conditions are, physically.
+        neighbours_key: of single cells: key of obsp with affinities between them.
+        size_factor_key: of single cells: column of obs with their sizes; None = total counts.
 
     Returns:
-        contexts in the order of the categories of `groupby`, measurements of every feature, and in
-        `provenance` what was read, recovered and left out.
+        `Cells`; with `groupby` `Data`: contexts in the order of the categories, measurements of every
+        feature, and in `provenance` what was read, recovered and left out.
 
     Raises:
         DataError: something named is not there, the matrix holds NaN or negative values, or counts were
             promised and are none.
-        MultiscaleError: `batch_key`, which is not supported yet.
+        AssayError: a reading of single cells is none of its kind.
+        FormatError: a file is missing, truncated or damaged.
     """
-    _check_arguments(adata, groupby, pairs, batch_key)
-    labels = read_labels(_obs(adata), groupby)
-    contexts = _make_contexts(labels, groupby, pairs)
-    measured = [
-        _read_assay(name, assay, adata, labels) for name, assay in (assays or {"rna": Counts()}).items()
-    ]
+    if layer is not None and assays is not None:
+        raise DataError(
+            "`layer` is short for one assay; with `assays` give it there: Transcripts(layer=...)."
+        )
+    single: dict[str, Any] = {
+        "batch_key": batch_key,
+        "condition_key": condition_key,
+        "interventions": interventions,
+        "neighbours_key": neighbours_key,
+        "size_factor_key": size_factor_key,
+    }
+    if groupby is None:
+        if pairs:
+            raise DataError("`pairs` needs `groupby`: pairs are formed between groups of cells.")
+        return cells_from_anndata(adata, assays=assays, layer=layer, **single)
+    for name, value in single.items():
+        if value is not None:
+            raise DataError(f"`{name}` is of single cells; omit it, or `groupby`.")
+    return _groups(open_anndata(adata), groupby, pairs, assays or {"rna": Counts(layer=layer)})
+
+
+def _groups(
+    adata: AnnData | Opened, groupby: str, pairs: bool, assays: Mapping[str, Counts | LogNormal]
+) -> Data:
+    """Contexts and measurements of groups of cells."""
+    labels = read_labels(obs_of(adata), groupby)
+    groups = group_contexts(labels.order, labels.n_cells.tolist())
+    measured = [_read_assay(name, assay, adata, labels) for name, assay in assays.items()]
     shared = _describe(adata, groupby, pairs, labels)
     provenance = {item.name: {**shared, **item.provenance} for item in measured}
+    contexts = pair_contexts(groups) if pairs else groups
     return Data(contexts, {item.name: item for item in measured}, provenance)
 
 
-def _check_arguments(adata: AnnData, groupby: str | None, pairs: bool, batch_key: str | None) -> None:
-    """Refuse what cannot be read."""
-    if not isinstance(adata, AnnData):
-        got = type(adata).__name__
-        raise DataError(f"`adata` must be an AnnData, or one modality of a MuData; got {got}.")
-    if batch_key is not None:
-        raise MultiscaleError("`batch_key` is not supported yet: fit the batches one by one, or omit it.")
-    if pairs and groupby is None:
-        raise DataError("`pairs` needs `groupby`: pairs are formed between groups of cells.")
-
-
-def _obs(adata: AnnData) -> pd.DataFrame:
-    """Annotations of the cells, in memory."""
-    if not isinstance(adata.obs, pd.DataFrame):
-        raise DataError("`adata.obs` is not in memory; read it with adata.to_memory().")
-    return adata.obs
-
-
-def _make_contexts(labels: Labels, groupby: str | None, pairs: bool) -> Contexts:
-    """One context per cell or label, and their ordered pairs."""
-    if groupby is None:
-        return cell_contexts(labels.order)
-    groups = group_contexts(labels.order, labels.n_cells.tolist())
-    return pair_contexts(groups) if pairs else groups
-
-
 def _read_assay(
-    name: str, assay: Counts | LogNormal, adata: AnnData, labels: Labels
+    name: str, assay: Counts | LogNormal, adata: AnnData | Opened, labels: Labels
 ) -> CountMatrix | MeasurementTable:
     """Counts of one assay, or means where there are none."""
     if not isinstance(assay, Counts | LogNormal):
@@ -102,7 +143,7 @@ def _read_assay(
     matrix = read_matrix(adata, assay.layer, assay.use_raw).take(labels.keep)
     if isinstance(assay, LogNormal):
         return expression_means(name, assay, matrix, labels)
-    counts = _read_counts(name, assay, matrix, _obs(adata).loc[labels.keep], labels)
+    counts = _read_counts(name, assay, matrix, obs_of(adata).loc[labels.keep], labels)
     if counts is not None:
         return counts
     logger.warning("assay `%s` is read as log-normal means of expm1(%s).", name, matrix.where)
@@ -143,7 +184,7 @@ def _cells_with_size(name: str, sizes: Sizes) -> np.ndarray:
     return seen
 
 
-def _describe(adata: AnnData, groupby: str | None, pairs: bool, labels: Labels) -> dict[str, object]:
+def _describe(adata: AnnData | Opened, groupby: str, pairs: bool, labels: Labels) -> dict[str, object]:
     """Provenance that all assays of an AnnData share."""
     return {
         "source": "anndata",

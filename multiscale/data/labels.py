@@ -1,4 +1,4 @@
-"""Which cell belongs to which context: every cell to its own, or to the label it carries."""
+"""Which cell belongs to which context: to the label it carries."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Labels:
         return np.bincount(self.group, minlength=len(self.order))
 
 
-def read_labels(obs: pd.DataFrame, groupby: str | None) -> Labels:
+def read_labels(obs: pd.DataFrame, groupby: str) -> Labels:
     """Read the context of every cell; cells without a label and labels without a cell are left out.
 
     Args:
         obs: annotations of cells, index = their names.
-        groupby: column with the labels; None makes every cell its own context.
+        groupby: column with the labels.
 
     Returns:
         contexts in the order of the categories, else sorted.
@@ -61,9 +61,6 @@ def read_labels(obs: pd.DataFrame, groupby: str | None) -> Labels:
     Raises:
         DataError: the column is not there or labels no cell.
     """
-    if groupby is None:
-        names = obs.index.astype(str).to_numpy(dtype=object)
-        return Labels(np.ones(len(obs), dtype=bool), names, list(names), [])
     if groupby not in obs:
         known = [str(column) for column in obs.columns]
         raise DataError(f"`groupby`: `{groupby}` is not a column of obs; {nearest(groupby, known)}")

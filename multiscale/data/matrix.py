@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 
 from multiscale.errors import DataError, nearest
 
-__all__ = ["Matrix", "read_matrix"]
+__all__ = ["Matrix", "locate", "read_matrix"]
 
 ROWS_AT_ONCE = 4096
 """Rows of a matrix on disk that are converted together."""
@@ -71,18 +70,18 @@ class Matrix:
         return replace(self, values=self.values[keep], cells=self.cells[keep])
 
 
-def read_matrix(adata: AnnData, layer: str | None = None, use_raw: bool = False) -> Matrix:
+def read_matrix(adata: Any, layer: str | None = None, use_raw: bool = False) -> Matrix:
     """Read X, a layer, or raw, and check that its values can be counts or their logarithms.
 
     Args:
-        adata: annotated matrix, in memory or backed.
+        adata: an AnnData in memory or backed, or a file of one that was opened.
         layer: name of a layer; None = X.
         use_raw: read `adata.raw.X`.
 
     Raises:
         DataError: it is not there, names occur twice, or a value is NaN, infinite or negative.
     """
-    where, values, features = _locate(adata, layer, use_raw)
+    where, values, features = locate(adata, layer, use_raw)
     _check_unique("obs_names", adata.obs_names, "use adata.obs_names_make_unique()")
     if use_raw:
         _check_unique("raw.var_names", features, "make them unique before `adata.raw` is set")
@@ -100,8 +99,17 @@ def _check_unique(axis: str, names: pd.Index, remedy: str) -> None:
         raise DataError(f"`{axis}`: `{twice[0]}` occurs twice; {remedy}.")
 
 
-def _locate(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[str, Any, pd.Index]:
-    """Where the values are called, the values, and the names of their features."""
+def locate(adata: Any, layer: str | None, use_raw: bool) -> tuple[str, Any, pd.Index]:
+    """Where the values are called, the values, and the names of their features.
+
+    Args:
+        adata: an AnnData, or a file of one that was opened.
+        layer: name of a layer; None = X.
+        use_raw: take `adata.raw.X`.
+
+    Raises:
+        DataError: it is not there.
+    """
     if use_raw:
         if adata.raw is None:
             raise DataError("`use_raw`: `adata.raw` is empty; give `layer`, or neither for `X`.")
@@ -115,7 +123,7 @@ def _locate(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[str, Any,
     return "X", adata.X, adata.var_names
 
 
-def _log_base(adata: AnnData) -> float:
+def _log_base(adata: Any) -> float:
     """Base of the logarithm that scanpy notes when it is not e."""
     noted = adata.uns.get("log1p")
     base = noted.get("base") if isinstance(noted, Mapping) else None

@@ -28,6 +28,7 @@ log = logging.getLogger("multiscale")
 def write(
     adata: AnnData | MuData,
     *,
+    latent: pd.DataFrame | None = None,
     molecules: pd.DataFrame | None = None,
     complexes: pd.DataFrame | None = None,
     pathways: pd.DataFrame | None = None,
@@ -39,11 +40,13 @@ def write(
 
     Keys: `obsm["X_<key>"]` (array, its columns named in `uns`), `obsm["<key>_complex"]` and
     `obsm["<key>_pathway"]` (tables), `varm["X_<key>"]` (array, likewise), `uns["<key>"]`, which has a
-    `format_version`. What is None is not written.
+    `format_version`. What is None is not written. Where there is a latent state, `obsm["X_<key>"]` holds it,
+    and molecules become a table `obsm["<key>_molecule"]`.
 
     Args:
         adata: to write into.
-        molecules: state per molecule, index = names of the observations.
+        latent: latent state, index = names of the observations.
+        molecules: state per molecule, same index.
         complexes: state per complex, same index.
         pathways: activity per pathway, same index.
         variables: learned values per variable, index = names of the variables.
@@ -53,13 +56,17 @@ def write(
     Raises:
         FormatError: an index is not that of `adata`; nothing has been written then.
     """
-    for name, table in {"molecules": molecules, "complexes": complexes, "pathways": pathways}.items():
+    observed = {"latent": latent, "molecules": molecules, "complexes": complexes, "pathways": pathways}
+    for name, table in observed.items():
         _check_index(table, adata.obs_names, name, "obs_names")
     _check_index(variables, adata.var_names, "variables", "var_names")
     content: dict[str, Any] = _storable(dict(meta or {}) | {"format_version": FORMAT_VERSION})
-    if molecules is not None:
-        adata.obsm[f"X_{key_added}"] = molecules.to_numpy(float)
-        content["molecules"] = np.array(molecules.columns, dtype=str)
+    first, column = (molecules, "molecules") if latent is None else (latent, "latent")
+    if first is not None:
+        adata.obsm[f"X_{key_added}"] = first.to_numpy(float)
+        content[column] = np.array(first.columns, dtype=str)
+    if latent is not None and molecules is not None:
+        adata.obsm[f"{key_added}_molecule"] = _table(molecules, adata.obs_names)
     if complexes is not None:
         adata.obsm[f"{key_added}_complex"] = _table(complexes, adata.obs_names)
     if pathways is not None:
@@ -100,7 +107,7 @@ def write_h5mu(
 def _around(adata: Any, modality: str, key: str) -> MuData:
     """A MuData of one modality with the results of the AnnData beside it, under the same keys."""
     whole = _mudata().MuData({modality: adata})
-    for name in (f"X_{key}", f"{key}_complex", f"{key}_pathway"):
+    for name in (f"X_{key}", f"{key}_molecule", f"{key}_complex", f"{key}_pathway"):
         if name in adata.obsm:
             whole.obsm[name] = adata.obsm[name]
     if f"X_{key}" in adata.varm:

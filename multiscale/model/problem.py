@@ -92,6 +92,9 @@ class Problem:
             raise DataError(f"`regime` is `{regime}`; {nearest(str(regime), REGIMES)}")
         if not 200 < temperature < 400:
             raise DataError(f"`temperature` must lie between 200 and 400, in K; got {temperature}.")
+        if not isinstance(data, Data):
+            got = type(data).__name__
+            raise DataError(f"`data` must be Data, such as from_anndata(..., groupby=...) gives; got {got}.")
         check(graph)
         self.graph, self.data, self.regime, self.temperature = graph, data, regime, temperature
         self.priors, self.solver = priors or Priors(), solver or Solver()
@@ -112,7 +115,7 @@ class Problem:
         ]
         self.schedule = Schedule.of(self.tables, self.contexts.index, regime)
         self.volume_fL = self._geometry("volume_fL", self._counts_copies)
-        self.surface_um2 = self._geometry("surface_um2", self.dynamics is None)
+        self.surface_um2 = self._geometry("surface_um2", len(self.pairs) > 0)
 
     def _dynamics(self) -> Dynamics | None:
         """What kinetic regimes need; interventions need one."""

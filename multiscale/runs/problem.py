@@ -153,6 +153,8 @@ def _contexts(section: DataSection) -> Contexts | None:
 
 
 def _from_anndata(section: DataSection, adata: Any) -> Data:
+    if section.groupby is None:
+        raise ConfigError("[data]: `anndata` needs `groupby`, a column of obs whose labels are the contexts.")
     assays = {
         name: _assay(f"data.assays.{name}", spec.type, spec.model_extra)
         for name, spec in section.assays.items()
