@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -44,6 +44,11 @@ class Conserved:
     moieties: Tensor
     constant: Tensor
 
+    @cached_property
+    def apart(self) -> bool:
+        """Whether no species is in two laws."""
+        return bool(((self.moieties != 0).sum(0) <= 1).all())
+
     def totals(self, x: Tensor) -> Tensor:
         """L x, shape (..., species) → (..., moiety); systems are summed one by one, in a fixed order."""
         return torch.matmul(self.moieties.expand(*x.shape[:-1], -1, -1), x.unsqueeze(-1)).squeeze(-1)
@@ -51,11 +56,14 @@ class Conserved:
     def replaced(self, x: Tensor) -> Tensor:
         """D: per law the species whose equation it replaces, shape (system, moiety).
 
-        Gaussian elimination of L with pivots where |L_mj| x_j is largest.
+        Gaussian elimination of L with pivots where |L_mj| x_j is largest. Laws that share no species leave
+        each other alone: then each has its largest term.
         """
         rest = self.moieties.expand(len(x), -1, -1)
         laws, species = self.moieties.shape
         weight = torch.where(x > 0, x, torch.finfo(x.dtype).tiny).unsqueeze(-2)
+        if self.apart:
+            return (rest.abs() * weight).argmax(-1)
         chosen = torch.zeros(len(x), laws, dtype=torch.int64, device=x.device)
         noise = species * EPSILON * self.moieties.abs().amax() if laws else 0.0
         system = torch.arange(len(x), device=x.device)
@@ -175,33 +183,48 @@ def feasible(laws: Conserved, x0: Tensor, totals: Tensor) -> tuple[Tensor, Tenso
     """
     x, possible = x0.clone(), torch.ones_like(x0[:, 0], dtype=torch.bool)
     slack = 4 * EPSILON * (laws.moieties.abs() * x0.unsqueeze(-2)).sum(-1)
-    for i in torch.nonzero(((totals - laws.totals(x0)).abs() > slack).any(-1)).flatten().tolist():
-        if not bool(totals[i].isfinite().all()):
-            possible[i] = False
-            continue
-        most = _most(laws.moieties, totals[i])
-        near = torch.minimum(x0[i], most)
-        point = _corrected(laws.moieties, near, near + most, totals[i])
-        if point is None:
-            point = _interior(laws.moieties, most, totals[i])
-        possible[i] = point is not None
-        x[i] = x0[i] if point is None else point
+    finite = totals.isfinite().all(-1)
+    differs = ((totals - laws.totals(x0)).abs() > slack).any(-1) | ~finite
+    possible[differs & ~finite] = False
+    rows = torch.nonzero(differs & finite).flatten()
+    if len(rows) == 0:
+        return x, possible
+    most = _most(laws.moieties, totals[rows])
+    near = torch.minimum(x0[rows], most)
+    point, good = _corrected(laws.moieties, near, near + most, totals[rows])
+    x[rows[good]] = point[good]
+    for k in torch.nonzero(~good).flatten().tolist():
+        inside = _interior(laws.moieties, most[k], totals[rows[k]])
+        possible[rows[k]] = inside is not None
+        x[rows[k]] = x0[rows[k]] if inside is None else inside
     return x, possible
 
 
 def _most(L: Tensor, totals: Tensor) -> Tensor:
-    """How much of each species its scarcest moiety can hold; 1 for species without a moiety."""
+    """How much of each species its scarcest moiety can hold; 1 where it has none; (system, species)."""
     share = torch.where(L != 0, totals.abs().unsqueeze(-1) / L.abs(), torch.inf)
-    return share.amin(0).nan_to_num(posinf=1.0) if len(L) else torch.ones_like(L.sum(0))
+    return share.amin(-2).nan_to_num(posinf=1.0) if len(L) else torch.ones(len(totals), L.shape[1]).to(L)
 
 
-def _corrected(L: Tensor, x: Tensor, size: Tensor, totals: Tensor) -> Tensor | None:
-    """x plus the smallest change, relative to `size`, that gives the totals; None if it is not good."""
-    weighted = L * size
-    change = torch.linalg.pinv(weighted @ L.T, hermitian=True) @ (totals - L @ x)
-    point = x + change @ weighted
-    missed = (totals - L @ point).abs() > 1e3 * EPSILON * (totals.abs() + L.abs() @ point.abs())
-    return None if bool((point < 0).any() | missed.any()) else point
+def _corrected(L: Tensor, x: Tensor, size: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+    """x plus the smallest change, relative to `size`, that gives the totals, and whether that is a solution.
+
+    Args:
+        L: laws, shape (moiety, species).
+        x: shape (system, species).
+        size: of changes, same shape.
+        totals: shape (system, moiety).
+
+    Returns:
+        shapes (system, species) and (system,).
+    """
+    weighted = L * size.unsqueeze(-2)
+    missing = (totals - (L * x.unsqueeze(-2)).sum(-1)).unsqueeze(-1)
+    change = torch.linalg.pinv(weighted @ L.T, hermitian=True) @ missing
+    point = x + (change.mT @ weighted).squeeze(-2)
+    amount = (L.abs() * point.abs().unsqueeze(-2)).sum(-1)
+    missed = (totals - (L * point.unsqueeze(-2)).sum(-1)).abs() > 1e3 * EPSILON * (totals.abs() + amount)
+    return point, ~((point < 0).any(-1) | missed.any(-1))
 
 
 def _interior(L: Tensor, most: Tensor, totals: Tensor) -> Tensor | None:
@@ -221,5 +244,6 @@ def _interior(L: Tensor, most: Tensor, totals: Tensor) -> Tensor | None:
     )
     if answer.status != 0:
         return None
-    x = torch.as_tensor(answer.x[:-1]).to(L)
-    return _corrected(L, x, x, totals)
+    x = torch.as_tensor(answer.x[:-1]).to(L)[None]
+    point, good = _corrected(L, x, x, totals[None])
+    return point[0] if bool(good) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,18 @@ from multiscale.model.kinetics.own_constants import catalysed, own_constants
 from multiscale.model.kinetics.system import Kinetics
 from multiscale.units import to_uM
 
-__all__ = ["Conditions", "Planned", "plan"]
+__all__ = [
+    "CHANGES_RATES",
+    "ROLES",
+    "Conditions",
+    "Planned",
+    "Row",
+    "amount_of",
+    "collected",
+    "own_forms",
+    "plan",
+    "rows_of",
+]
 
 ROLES = {
     "dose": ("concentration",),
@@ -110,19 +121,24 @@ def plan(graph: Graph, table: pd.DataFrame, contexts: pd.Index) -> tuple[Kinetic
     Raises:
         DataError: a target or value does not exist or is of the wrong kind.
     """
-    found = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-    rows = [
-        row | {"position": contexts.get_loc(row["context"])} for row in found if row["context"] in contexts
-    ]
+    rows = rows_of(table, contexts)
     rates = {str(row["target"]): _reactions(graph, row) for row in rows if row["kind"] in CHANGES_RATES}
     own = {name for names in rates.values() for name in names}
     altered, aliases = own_constants(graph, own) if own else (graph, {})
     kinetics = Kinetics.from_graph(altered)
     flat = {alias: original for own in aliases.values() for alias, original in own.items()}
     reader = _Reader(graph, kinetics, flat)
-    parts = {name: _collected(rows, choose) for name, choose in reader.choices(rates, aliases).items()}
+    parts = {name: collected(rows, choose) for name, choose in reader.choices(rates, aliases).items()}
     events = _events(rows, reader)
     return kinetics, Conditions(flat, events=events, **parts)
+
+
+def rows_of(table: pd.DataFrame, contexts: pd.Index) -> list[Row]:
+    """Interventions on some contexts, with the position of each one's context."""
+    found = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    return [
+        row | {"position": contexts.get_loc(row["context"])} for row in found if row["context"] in contexts
+    ]
 
 
 def _reactions(graph: Graph, row: Row) -> list[str]:
@@ -191,7 +207,7 @@ class _Reader:
         names = [self.species(row)]
         if row["kind"] in ("knock_down", "over_express"):
             names += [
-                name for name in _own_forms(self._graph, row["target"]) if name in self._kinetics.species
+                name for name in own_forms(self._graph, row["target"]) if name in self._kinetics.species
             ]
         return names
 
@@ -218,26 +234,8 @@ class _Reader:
 
     def amount(self, row: Row) -> Amount:
         """The value of a row: a number, or a parameter of the right role."""
-        value = row["value"]
-        if isinstance(value, float):
-            return self._number(row, value)
-        table = self._graph.parameters
-        roles = self._roles(row)
-        if value not in table.index or table.at[value, "role"] not in roles:
-            known = [str(name) for name, role in table["role"].items() if role in roles]
-            raise DataError(
-                f"{row['place']}: `value` is `{value}`, which is neither a number nor a parameter of role"
-                f" {' or '.join(roles)}; {nearest(value, known)}"
-            )
-        unit, wanted = str(table.at[value, "unit"]), self._unit(row)
-        if unit == wanted:
-            return Amount(1.0, str(value))
-        if unit not in CONCENTRATIONS or wanted not in CONCENTRATIONS:
-            raise DataError(
-                f"{row['place']}: `value` is `{value}` in {unit}, but `{row['target']}` is in"
-                f" {wanted}; convert it."
-            )
-        return Amount(to_uM(1.0, unit) / to_uM(1.0, wanted), str(value))
+        energy = self._sets_parameter(row) and self._graph.parameters.at[row["target"], "role"] == "energy"
+        return amount_of(self._graph, row, self._roles(row), self._unit(row), signed=energy)
 
     def _roles(self, row: Row) -> tuple[str, ...]:
         if row["kind"] in ROLES:
@@ -255,21 +253,51 @@ class _Reader:
             return str(self._graph.parameters.at[row["target"], "unit"])
         return "uM" if self._roles(row) == ("concentration",) else "1"
 
-    def _number(self, row: Row, value: float) -> Amount:
-        energy = self._sets_parameter(row) and self._graph.parameters.at[row["target"], "role"] == "energy"
-        if value < 0 and not energy:
+
+def amount_of(graph: Graph, row: Row, roles: Collection[str], wanted: str, *, signed: bool = False) -> Amount:
+    """The value of a row: a number, or a parameter.
+
+    Args:
+        graph: whose parameters they are.
+        row: of the table of interventions.
+        roles: that the parameter may have.
+        wanted: unit that the value needs.
+        signed: whether a number may be negative.
+
+    Raises:
+        DataError: there is no such parameter, or the value is of the wrong kind.
+    """
+    value = row["value"]
+    if isinstance(value, float):
+        if value < 0 and not signed:
             raise DataError(f"{row['place']}: `value` must not be negative; got {value:g}.")
         return Amount(value)
+    table = graph.parameters
+    if value not in table.index or table.at[value, "role"] not in roles:
+        known = [str(name) for name, role in table["role"].items() if role in roles]
+        raise DataError(
+            f"{row['place']}: `value` is `{value}`, which is neither a number nor a parameter of role"
+            f" {' or '.join(roles)}; {nearest(value, known)}"
+        )
+    unit = str(table.at[value, "unit"])
+    if unit == wanted:
+        return Amount(1.0, str(value))
+    if unit not in CONCENTRATIONS or wanted not in CONCENTRATIONS:
+        raise DataError(
+            f"{row['place']}: `value` is `{value}` in {unit}, but `{row['target']}` is in"
+            f" {wanted}; convert it."
+        )
+    return Amount(to_uM(1.0, unit) / to_uM(1.0, wanted), str(value))
 
 
-def _own_forms(graph: Graph, molecule: str) -> list[str]:
+def own_forms(graph: Graph, molecule: str) -> list[str]:
     """Complexes of nothing but one molecule: its other states, and what it forms with itself."""
     edges = graph.edges["subunit"]
     parts = edges.groupby("target")["source"].agg(set)
     return [str(name) for name, found in parts.items() if found == {molecule}]
 
 
-def _collected(rows: list[Row], choose: Callable[[Row], list[tuple[str, Amount]]]) -> list[Planned]:
+def collected(rows: list[Row], choose: Callable[[Row], list[tuple[str, Amount]]]) -> list[Planned]:
     """Changes of all rows, those of different contexts together, in order where they meet in one context."""
     found: list[Planned] = []
     for row in rows:

@@ -18,7 +18,7 @@ from multiscale.model.problem import Problem
 from multiscale.model.supply import Supply
 from multiscale.units import to_uM
 
-__all__ = ["Setting", "Settings"]
+__all__ = ["Setting", "Settings", "start_amount"]
 
 Values = dict[str, Tensor]
 
@@ -67,7 +67,7 @@ class Settings:
         self._supply = Supply(problem, position, device) if problem.supplied else None
         self._abundant = torch.tensor([position[name] for name in dynamics.abundances], device=device).long()
         idle = [dynamics.idle.get(name, "0") for name in problem.network.species]
-        self._idle = Amounts([_amount(text, problem) for text in idle], device)
+        self._idle = Amounts([start_amount(text, problem) for text in idle], device)
         names = {name: i for i, name in enumerate(problem.network.all_species)}
         self._energies = None
         if problem.energy_network is not None:
@@ -140,8 +140,8 @@ def _change(planned: Planned, device: torch.device) -> Change:
     return Change(planned.operation, list(planned.amounts), list(planned.amounts.values()), device)
 
 
-def _amount(text: str, problem: Problem) -> Amount:
-    """Start of a species that no reaction touches: a number in µM, or a parameter."""
+def start_amount(text: str, problem: Problem) -> Amount:
+    """Start of a species as the graph states it: a number in µM, or a parameter."""
     table = problem.graph.parameters
     return (
         Amount(to_uM(1.0, str(table.at[text, "unit"])), text) if text in table.index else Amount(float(text))
