@@ -18,7 +18,7 @@ from matplotlib.path import Path
 from multiscale.formats.layout import layers, positions
 from multiscale.graph import Graph
 
-__all__ = ["Fitted", "network"]
+__all__ = ["EDGE", "Fitted", "Point", "draw_edges", "linked", "named", "network", "placed", "sheet"]
 
 ROW = 0.19  # inches between neighbours of a column: 7-point labels do not touch
 GAP = 0.8  # inches between the nodes of a column and the longest label of the next
@@ -26,7 +26,7 @@ LETTER = 0.06  # inches per letter of a 7-point label
 WRAP = 30  # letters per line of a label
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.1, 0.15, 0.9, 0.6  # inches around the nodes, for titles and the note
 
-_EDGE = "#8c8c8c"
+EDGE = "#8c8c8c"
 _COLOURS = "viridis"
 _HEADS = {
     "transcripts": "transcripts",
@@ -50,7 +50,7 @@ class Fitted(Protocol):
 
 
 @dataclass(frozen=True)
-class _Point:
+class Point:
     """Where a node stands, in inches: its marker at (x, y), its label from `left` to the marker."""
 
     x: float
@@ -81,37 +81,37 @@ def network(
     """
     if not isinstance(graph, Graph):
         graph, values = graph.graph, graph.node_values() if values is None else values
-    shown = layers(graph) if everything else _linked(graph)
+    shown = layers(graph) if everything else linked(graph)
     learned = {head: _learned(graph, names, values or {}, show or {}) for head, names in shown.items()}
-    points = _points(graph, shown, {head: title for head, (_, title) in learned.items()})
+    points = placed(graph, shown, {head: title for head, (_, title) in learned.items()})
     width = max((point.x for point in points.values()), default=1.0)
     height = max((point.y for point in points.values()), default=0.0)
-    ax = _canvas(width, height) if ax is None else ax
+    ax = sheet(width, height) if ax is None else ax
     ax.set(xlim=(-_LEFT, width + _RIGHT), ylim=(height + _BOTTOM, -_TOP))  # y runs downwards
     ax.set_axis_off()
-    _draw_edges(ax, graph, points)
+    draw_edges(ax, graph, points)
     for head, names in shown.items():
         _draw_column(ax, head, [points[name] for name in names], *learned[head])
     ax.text(0, height + 0.4, _note(graph, len(points)), fontsize=7)
     return ax
 
 
-def _canvas(width: float, height: float) -> Axes:
+def sheet(width: float, height: float) -> Axes:
     """Axes that fill a new figure, one unit = one inch."""
     return plt.figure(figsize=(width + _LEFT + _RIGHT, height + _TOP + _BOTTOM)).add_axes((0, 0, 1, 1))
 
 
-def _linked(graph: Graph) -> dict[str, list[str]]:
+def linked(graph: Graph) -> dict[str, list[str]]:
     """Columns without the molecules that only encode or are encoded, and without lone nodes."""
     tables = {relation: table for relation, table in graph.edges.items() if relation != "encodes"}
-    linked = {name for table in tables.values() for end in ("source", "target") for name in table[end]}
+    known = {name for table in tables.values() for end in ("source", "target") for name in table[end]}
     encodes = graph.edges["encodes"]
-    linked |= set(encodes.loc[encodes["target"].isin(linked), "source"])
-    kept = {head: [name for name in names if name in linked] for head, names in layers(graph).items()}
+    known |= set(encodes.loc[encodes["target"].isin(known), "source"])
+    kept = {head: [name for name in names if name in known] for head, names in layers(graph).items()}
     return {head: names for head, names in kept.items() if names} or layers(graph)
 
 
-def _points(graph: Graph, shown: dict[str, list[str]], titles: dict[str, str]) -> dict[str, _Point]:
+def placed(graph: Graph, shown: dict[str, list[str]], titles: dict[str, str]) -> dict[str, Point]:
     """Place all nodes; a column is as wide as its longest text."""
     place = positions(graph, shown)
     points, x = {}, 0.0
@@ -120,7 +120,7 @@ def _points(graph: Graph, shown: dict[str, list[str]], titles: dict[str, str]) -
         longest = max(_letters(text) for text in [_HEADS.get(head, head), titles[head], *labels.values()])
         x += LETTER * longest + 0.1
         for name, label in labels.items():
-            points[name] = _Point(x, place[name][1] * ROW, x - LETTER * _letters(label) - 0.12, label)
+            points[name] = Point(x, place[name][1] * ROW, x - LETTER * _letters(label) - 0.12, label)
         x += GAP
     return points
 
@@ -136,7 +136,7 @@ def _letters(text: str) -> int:
     return max(map(len, text.splitlines()), default=0)
 
 
-def _draw_edges(ax: Axes, graph: Graph, points: Mapping[str, _Point]) -> None:
+def draw_edges(ax: Axes, graph: Graph, points: Mapping[str, Point]) -> None:
     """Curves from the marker of one node to the label of another; those with a negative sign dashed."""
     solid: list[Path] = []
     dashed: list[Path] = []
@@ -145,12 +145,12 @@ def _draw_edges(ax: Axes, graph: Graph, points: Mapping[str, _Point]) -> None:
         for source, target, sign in zip(table["source"], table["target"], signs, strict=True):
             if source in points and target in points:
                 (dashed if sign < 0 else solid).append(_curve(points[source], points[target]))
-    style: dict[str, Any] = {"facecolors": "none", "edgecolors": _EDGE, "linewidths": 0.7, "alpha": 0.55}
+    style: dict[str, Any] = {"facecolors": "none", "edgecolors": EDGE, "linewidths": 0.7, "alpha": 0.55}
     ax.add_collection(PathCollection(solid, zorder=1, **style), autolim=False)
     ax.add_collection(PathCollection(dashed, zorder=1, linestyles="dashed", **style), autolim=False)
 
 
-def _curve(start: _Point, end: _Point) -> Path:
+def _curve(start: Point, end: Point) -> Path:
     """Bézier curve to the right; within a column an arc beside it."""
     first, last = (start, end) if start.x <= end.x else (end, start)
     x0, x1 = first.x + 0.06, last.left if first.x < last.x else last.x + 0.06
@@ -159,19 +159,25 @@ def _curve(start: _Point, end: _Point) -> Path:
     return Path(corners, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
 
 
-def _draw_column(ax: Axes, head: str, points: list[_Point], learned: np.ndarray, title: str) -> None:
-    """Head, labels and markers of one column; nodes without a value are hollow."""
+def named(ax: Axes, head: str, points: list[Point], title: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Head and labels of one column; gives x and y of its markers."""
     x, y = np.array([(point.x, point.y) for point in points]).T
     ax.text(x[0], -0.52, _HEADS.get(head, head), fontsize=8, fontweight="bold", ha="right", va="bottom")
     ax.text(x[0], -0.48, title, fontsize=6, ha="right", va="top")
     for point in points:
         text = point.label.replace("$", r"\$")  # between dollar signs matplotlib reads mathematics
         ax.text(point.x - 0.08, point.y, text, fontsize=7, ha="right", va="center", linespacing=0.9)
+    return x, y
+
+
+def _draw_column(ax: Axes, head: str, points: list[Point], learned: np.ndarray, title: str) -> None:
+    """One column; nodes without a value are hollow."""
+    x, y = named(ax, head, points, title)
     has = np.isfinite(learned)
-    ax.scatter(x[~has], y[~has], s=26, facecolors="none", edgecolors=_EDGE, linewidths=0.8, zorder=3)
+    ax.scatter(x[~has], y[~has], s=26, facecolors="none", edgecolors=EDGE, linewidths=0.8, zorder=3)
     if has.any():
         colours: dict[str, Any] = {"c": learned[has], "norm": _norm(learned[has]), "cmap": _COLOURS}
-        ax.scatter(x[has], y[has], s=30, edgecolors=_EDGE, linewidths=0.6, zorder=3, **colours)
+        ax.scatter(x[has], y[has], s=30, edgecolors=EDGE, linewidths=0.6, zorder=3, **colours)
 
 
 def _learned(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from multiscale.report.cell_checks import checks
+from multiscale.report.cell_curves import response, training
+from multiscale.report.cell_groups import group
+from multiscale.report.cells import embedding
 from multiscale.report.courses import courses, fits
 from multiscale.report.estimates import energies, parameters, profile, waterfall
 from multiscale.report.judgement import calibration, controls
@@ -12,16 +16,21 @@ from multiscale.report.variants import mutations, widths
 
 __all__ = [
     "calibration",
+    "checks",
     "controls",
     "courses",
+    "embedding",
     "energies",
     "fits",
+    "group",
     "mutations",
     "network",
     "parameters",
     "predicted",
     "profile",
     "readout",
+    "response",
+    "training",
     "trajectory",
     "waterfall",
     "widths",
