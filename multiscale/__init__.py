@@ -12,6 +12,11 @@ from multiscale.version import __version__
 
 _HOMES = {
     "Assay": "multiscale.assays",
+    "CellPriors": "multiscale.model.cells",
+    "CellProblem": "multiscale.model.cells",
+    "CellResult": "multiscale.fit",
+    "Cells": "multiscale.data",
+    "Communication": "multiscale.fit.communication",
     "Contexts": "multiscale.data",
     "Data": "multiscale.data",
     "DenseEnergy": "multiscale.encoders.dense",
@@ -37,11 +42,13 @@ _HOMES = {
     "Status": "multiscale.solver",
     "Trajectory": "multiscale.model.simulate",
     "add_gene_sets": "multiscale.graph",
+    "communication": "multiscale.fit.communication",
     "equilibrium": "multiscale.solver",
     "fit": "multiscale.fit",
     "fit_petab": "multiscale.fit.petab",
     "from_anndata": "multiscale.data",
     "from_hetero": "multiscale.graph",
+    "from_mudata": "multiscale.data",
     "from_networkx": "multiscale.graph",
     "graph_from_edges": "multiscale.graph",
     "graph_from_ligand_receptor": "multiscale.graph",
@@ -75,6 +82,11 @@ _MODULES = {
 
 __all__ = [
     "Assay",
+    "CellPriors",
+    "CellProblem",
+    "CellResult",
+    "Cells",
+    "Communication",
     "Contexts",
     "Data",
     "DenseEnergy",
@@ -102,12 +114,14 @@ __all__ = [
     "__version__",
     "add_gene_sets",
     "assays",
+    "communication",
     "encoders",
     "equilibrium",
     "fit",
     "fit_petab",
     "from_anndata",
     "from_hetero",
+    "from_mudata",
     "from_networkx",
     "graph_from_edges",
     "graph_from_ligand_receptor",
@@ -139,19 +153,22 @@ if TYPE_CHECKING:
     from multiscale import assays, encoders, units
     from multiscale.assays import Assay
     from multiscale.data import (
+        Cells,
         Contexts,
         Data,
         Interventions,
         Readings,
         Sequences,
         from_anndata,
+        from_mudata,
         read_interventions,
         read_measurements,
     )
     from multiscale.encoders.dense import DenseEnergy
     from multiscale.encoders.graph import GraphEncoder
     from multiscale.errors import MultiscaleError
-    from multiscale.fit import MolecularResult, Result, fit
+    from multiscale.fit import CellResult, MolecularResult, Result, fit
+    from multiscale.fit.communication import Communication, communication
     from multiscale.fit.petab import PetabFit, PetabObjective, PetabSettings, fit_petab
     from multiscale.formats.petab import PetabProblem, petab_from_graph, read_petab, write_petab
     from multiscale.formats.sbml import read_sbml, write_sbml
@@ -178,6 +195,7 @@ if TYPE_CHECKING:
         write_graph,
     )
     from multiscale.model import Model, Priors, Problem
+    from multiscale.model.cells import CellPriors, CellProblem
     from multiscale.model.molecular import MolecularProblem
     from multiscale.model.simulate import Trajectory, simulate
     from multiscale.report import plots as pl

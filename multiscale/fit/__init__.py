@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from multiscale.fit.api import fit
+    from multiscale.fit.cells.result import CellResult
     from multiscale.fit.holdout import Evaluation, Settings, cross_validate, paired_bootstrap
     from multiscale.fit.molecular.result import MolecularResult
     from multiscale.fit.optimise import Optimum
     from multiscale.fit.result import Result
 
 _HOMES = {
+    "CellResult": "cells.result",
     "Evaluation": "holdout",
     "MolecularResult": "molecular.result",
     "Optimum": "optimise",
@@ -27,6 +29,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CellResult",
     "Evaluation",
     "MolecularResult",
     "Optimum",
@@ -47,7 +50,7 @@ def __getattr__(name: str) -> Any:
 class _CallableModule(ModuleType):
     """Keeps `multiscale.fit(problem)` a call although importing this package binds the same name to it."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> "Result | MolecularResult":
+    def __call__(self, *args: Any, **kwargs: Any) -> "Result | MolecularResult | CellResult":
         from multiscale.fit.api import fit
 
         return fit(*args, **kwargs)

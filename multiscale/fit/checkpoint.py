@@ -55,7 +55,7 @@ class Checkpoint:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f".*{SUFFIX}"):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)  # another process of the same fit may be faster
 
     def get(self, name: str) -> Saved | None:
         """A stage, None if it is not there; a damaged one is removed with a warning, to be computed again.
