@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from multiscale.fit.curvature import LARGEST, minimise
-from multiscale.fit.molecular.evidence import needs_settling
+from multiscale.fit.molecular.evidence import needs_settling, unknowns_of
 from multiscale.fit.molecular.iterative import minimise_iteratively
 from multiscale.fit.molecular.operator import Curvature
 from multiscale.fit.molecular.posterior import MolecularPosterior
-from multiscale.fit.molecular.settling import unknowns_of
 from multiscale.fit.optimise import Optimum, Progress, lbfgs
 from multiscale.fit.trace import UNTRACED, Trace
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,7 +34,7 @@ from multiscale.fit.trace import UNTRACED, Trace
 from multiscale.fit.train import Bar
 from multiscale.model.molecular import MolecularModel
 
-__all__ = ["LEAST", "Settled", "needs_settling", "settle"]
+__all__ = ["LEAST", "Settled", "needs_settling", "settle", "unknowns_of"]
 
 log = logging.getLogger("multiscale")
 
@@ -50,8 +51,6 @@ SLACK = 0.1  # loss of ln evidence that is put down to rounding
 
 LARGEST_STEP = math.log(3.0)  # of a ln width in one round
 LARGEST_SHIFT = 2.0  # of a calibration or noise in one round, in its sds
-
-ROLES = ("calibration", "noise")
 
 FEW = 0.02
 """Parameters per row below which the joint mode is left as it is: its noise is 1 % too small at most."""
@@ -76,10 +75,18 @@ class Settled:
     evidence: list[float] = field(default_factory=list)
 
 
+def unknowns_of(model: MolecularModel, roles: Sequence[str] = ("calibration", "noise")) -> Tensor:
+    """Positions of the parameters of instruments."""
+    where = model.parameters.slices()
+    found = [where[b.name] for b in model.parameters.blocks if b.role in roles]
+    every = [torch.arange(w.start, w.stop) for w in found]
+    return torch.cat([torch.zeros(0, dtype=torch.int64), *every]).to(model.device)
+
+
 def needs_settling(model: MolecularModel) -> bool:
     """Whether widths are to be learned, or many parameters shift calibrations and noise of the mode."""
     rows = min(part.rows for part in model.instruments.values())
-    return bool(model.learned) or (bool(len(_unknowns(model))) and model.parameters.size > FEW * rows)
+    return bool(model.learned) or (bool(len(unknowns_of(model))) and model.parameters.size > FEW * rows)
 
 
 def settle(
@@ -157,7 +164,7 @@ def _steps(
     now: Settled, posterior: MolecularPosterior, covariance: Tensor, ln_width: Tensor
 ) -> tuple[Tensor, Tensor, bool]:
     """Changes of the ln widths and of `used`, and whether both are small."""
-    flat, unknowns = now.model.parameters.flat(now.optimum.theta), _unknowns(now.model)
+    flat, unknowns = now.model.parameters.flat(now.optimum.theta), unknowns_of(now.model)
     given = _given(covariance, unknowns)
     slope = posterior.ln_det_slope(flat, given)
     gain, shift = _gained(slope, covariance, unknowns, now.used)
@@ -181,7 +188,7 @@ def _moved(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _ln_evidence(now: Settled, factor: Tensor, covariance: Tensor) -> float:
     """−loss − ½ ln det H by all but the instruments' unknowns, up to a constant."""
-    unknowns, flat = _unknowns(now.model), now.model.parameters.flat(now.optimum.theta)[0]
+    unknowns, flat = unknowns_of(now.model), now.model.parameters.flat(now.optimum.theta)[0]
     joint = float(now.optimum.loss[0]) + float((now.used * flat).sum())
     own = covariance[unknowns][:, unknowns]
     return -joint - float(factor.diagonal().log().sum()) - 0.5 * float(torch.linalg.slogdet(own)[1])
@@ -191,13 +198,6 @@ def _widths(model: MolecularModel) -> Tensor:
     """ln widths of the families that are learned, as they are now."""
     now = [float(model.parameters[name].prior_sd()[0]) for name in model.learned]
     return torch.tensor(now, dtype=torch.float64, device=model.device).log()
-
-
-def _unknowns(model: MolecularModel) -> Tensor:
-    """Positions of calibrations and noise."""
-    where = [model.parameters.slices()[b.name] for b in model.parameters.blocks if b.role in ROLES]
-    found = [torch.arange(place.start, place.stop) for place in where]
-    return torch.cat([torch.zeros(0, dtype=torch.int64), *found]).to(model.device)
 
 
 def _flat_covariance(model: MolecularModel, theta: Tensor, factor: Tensor) -> Tensor:

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from multiscale.fit.molecular.evidence import LEAST, Settled
+from multiscale.fit.molecular.evidence import LEAST, Settled, unknowns_of
 from multiscale.fit.molecular.iterative import Solver, minimise_iteratively
 from multiscale.fit.molecular.operator import Curvature, Landscape
 from multiscale.fit.molecular.posterior import MolecularPosterior
@@ -27,7 +26,7 @@ from multiscale.fit.optimise import Optimum, Progress, evaluate
 from multiscale.fit.trace import UNTRACED, Trace
 from multiscale.model.molecular import MolecularModel
 
-__all__ = ["settle_by_draws", "unknowns_of"]
+__all__ = ["settle_by_draws"]
 
 log = logging.getLogger("multiscale")
 
@@ -43,14 +42,6 @@ NEAR = 1e-4  # relative residual of how far the mode moves with a width
 SLACK = 0.1  # loss of ln evidence that is put down to draws
 MOST = 64  # calibrations and noise that move together; more move one by one
 FARTHEST = 1.0  # that one of them goes in one round, in its unit of theta
-
-
-def unknowns_of(model: MolecularModel, roles: Sequence[str] = ("calibration", "noise")) -> Tensor:
-    """Positions of the parameters of instruments."""
-    where = model.parameters.slices()
-    found = [where[b.name] for b in model.parameters.blocks if b.role in roles]
-    every = [torch.arange(w.start, w.stop) for w in found]
-    return torch.cat([torch.zeros(0, dtype=torch.int64), *every]).to(model.device)
 
 
 def settle_by_draws(
