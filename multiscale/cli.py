@@ -178,7 +178,11 @@ def _run(
 
 
 def _runner(config: Config) -> Callable[..., dict[str, Any]]:
-    """What fits cells, or readings of molecules."""
+    """What fits single cells, groups of them, or readings of molecules."""
+    if config.cells is not None:
+        from multiscale.runs.cells import run_cells
+
+        return run_cells
     if config.molecular:
         from multiscale.runs.molecular import run_molecular
 
@@ -190,10 +194,11 @@ def _runner(config: Config) -> Callable[..., dict[str, Any]]:
 
 def _with_controls(config: Config, rewirings: int | None, workers: int | None) -> Config:
     """Take numbers of the command line in place of those of the file."""
-    if rewirings and config.holdout is None:
+    if rewirings and config.holdout is None and config.cells is None:
         raise ConfigError("`--controls` needs a section [holdout] that says what is predicted; add one.")
-    if config.molecular and workers is not None:
-        raise ConfigError("`--workers` shares controls among processes, which fits to readings have none of.")
+    if workers is not None and (config.molecular or config.cells is not None):
+        kind = "fits to readings have none of" if config.molecular else "fits of single cells do one by one"
+        raise ConfigError(f"`--workers` shares controls among processes, which {kind}.")
     given = {"rewirings": rewirings, "workers": workers}
     stated = {name: value for name, value in given.items() if value is not None}
     return config.model_copy(update={"controls": config.controls.model_copy(update=stated)})

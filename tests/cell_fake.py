@@ -52,7 +52,14 @@ class Plain(Channel):
 class FakeModel(nn.Module):
     """p(y | z) = N(W z, σ²), prior of W N(0, 1), posterior linear in y."""
 
-    def __init__(self, problem: Any, device: Any = "cpu", dtype: torch.dtype = torch.float64, seed: int = 0):
+    def __init__(
+        self,
+        problem: Any,
+        device: Any = "cpu",
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        anchor: int | None = None,
+    ):
         super().__init__()
         self.problem, self.dtype, self.amortised = problem, dtype, True
         part = problem.cells.modalities["rna"]
@@ -71,14 +78,14 @@ class FakeModel(nn.Module):
     def log_prior(self) -> Tensor:
         return -0.5 * (self.loading.double() ** 2).sum()
 
-    def parts(self, batch: CellBatch, noise: Tensor) -> Parts:
+    def parts(self, batch: CellBatch, noise: Tensor, warm: Tensor | None = None) -> Parts:
         mean, ln_sd = self.encode(batch)
         z = mean + ln_sd.exp() * noise
         channel = self.problem.cells.modalities["rna"].channel
         density = channel.log_density(batch.values["rna"], z @ self.loading.T, None, {}, None).sum(1)
         kl = 0.5 * (mean**2 + (2 * ln_sd).exp() - 1) - ln_sd
         failed = torch.isin(batch.index, torch.tensor(self.fails, dtype=torch.int64))
-        return Parts({"rna": density}, kl, failed)
+        return Parts({"rna": density}, kl, failed, mean)
 
 
 def plain_cells(count: int = 200, features: int = 6, seed: int = 0) -> Cells:
@@ -102,7 +109,9 @@ def plain_cells(count: int = 200, features: int = 6, seed: int = 0) -> Cells:
 
 def plain_problem(count: int = 200, latent: int = 2, seed: int = 0) -> Any:
     """What the training loop asks of a problem."""
-    return SimpleNamespace(cells=plain_cells(count, seed=seed), latent=latent, graph=None, amortised=True)
+    return SimpleNamespace(
+        cells=plain_cells(count, seed=seed), latent=latent, graph=None, amortised=True, smooth=0.0
+    )
 
 
 def log_evidence(model: FakeModel, values: Tensor) -> Tensor:

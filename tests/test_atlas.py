@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import tomllib
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
+import torch
 import zarr
-from scipy import sparse
+from scipy import sparse, stats
 
 import multiscale as ms
+from multiscale.data.cells import Loader
 from multiscale.errors import OutputError
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "atlas_scale"
@@ -35,7 +38,7 @@ def modules():
     """The modules of the experiment, which is no package."""
     sys.path.insert(0, str(FOLDER))
     try:
-        return {name: importlib.import_module(name) for name in ("world", "make_atlas")}
+        return {name: importlib.import_module(name) for name in ("world", "make_atlas", "vae", "run")}
     finally:
         sys.path.remove(str(FOLDER))
 
@@ -148,3 +151,51 @@ def test_antibodies_read_background_and_copies(world):
     copies = world.surface(z[:1])[0, world.read]
     mean = world.truth["background"][2] + world.truth["scale"][2] * copies
     np.testing.assert_allclose(drawn, mean * np.exp(0.2**2 / 2), rtol=0.06)
+
+
+def test_an_epoch_of_network_and_of_vae_says_what_it_took(modules, folder, tmp_path):
+    for model in ("graph", "vae"):
+        out = tmp_path / model
+        out.mkdir()
+        options = ["--atlas", str(folder), "--batch-size", "64", "--worker", model, "--out", str(out)]
+        modules["run"].main(options)
+        (file,) = out.iterdir()
+        took = json.loads(file.read_text(encoding="utf-8"))
+        assert took["cells"] == (297 if model == "graph" else 300)
+        assert took["epoch_s"] > 0 and took["before_s"] > 0 and 0.1 < took["peak_GiB"] < 16
+
+
+def test_the_table_comes_from_programs_of_their_own(modules, folder, capsys, monkeypatch):
+    # Here they run within this one: starting them takes most of the time.
+    monkeypatch.setattr("subprocess.run", lambda command, **_: modules["run"].main(command[2:]))
+    options = ["--atlas", str(folder), "--batch-size", "64", "--processes", "1", "--models", "vae"]
+    modules["run"].main(options)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| VAE | 1 | 300 |") and "| 1.00 |" in lines[2]
+    assert lines[-1].endswith("below 4 GiB.")
+
+
+def test_speeds_are_compared_at_the_same_number_of_processes(modules):
+    row = {"cells": 100, "epoch_s": 2.0, "before_s": 1.0, "peak_GiB": 0.5}
+    found = {("graph", 2): row, ("vae", 1): row, ("vae", 2): row | {"epoch_s": 1.0}}
+    lines = modules["run"].table(found).splitlines()
+    assert lines[2] == "| network | 2 | 100 | 1.0 | 2.0 | 50 | 0.50 | 0.50 |"
+
+
+def test_the_counts_of_the_vae_are_negative_binomial(modules):
+    y, mean, r = (
+        torch.tensor([[0.0, 3.0, 40.0]]),
+        torch.tensor([[0.5, 2.0, 30.0]]),
+        torch.tensor([1.0, 2.0, 5.0]),
+    )
+    found = modules["vae"].ln_negative_binomial(y.double(), mean.double(), r.double().log())
+    expected = stats.nbinom.logpmf(y, r, r / (r + mean))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+
+
+def test_the_vae_learns(modules, folder):
+    vae, cells = modules["vae"], ms.from_anndata(folder / "atlas.zarr", batch_key="batch")
+    torch.manual_seed(0)
+    model, loader = vae.VAE(120, 20, 4), Loader(cells, batch_size=64)
+    bounds = [vae.train_epoch(model, loader, 5e-3) for _ in range(4)]
+    assert bounds[-1] < bounds[0] - 10.0

@@ -121,8 +121,30 @@ def test_an_epoch_without_any_finite_gradient_is_an_error_that_names_a_parameter
 def test_an_epoch_in_which_no_cell_was_solved_is_an_error():
     run: Any = training()
     run.model.fails = list(range(200))
-    with pytest.raises(DataError, match="epoch 1: the network of no cell was solved"):
+    with pytest.raises(DataError, match="epoch 1: the network of 200 of 200 cells was not solved"):
         run.run()
+
+
+def test_more_than_half_of_the_cells_must_be_solved_and_fewer_are_told_once(caplog):
+    run: Any = training(max_epochs=2)
+    run.model.fails = list(range(90))
+    run.run()
+    said = [record.message for record in caplog.records if "was not solved" in record.message]
+    assert len(said) == 1 and "epoch 1: the network of 90 of 200 cells was not solved" in said[0]
+    run = training()
+    run.model.fails = list(range(101))
+    with pytest.raises(DataError, match="epoch 1: the network of 101 of 200 cells was not solved"):
+        run.run()
+
+
+def test_a_cell_that_was_not_solved_has_no_gradient_not_even_of_its_divergence():
+    run: Any = training()
+    run.model.fails = [3]
+    batch = run.loader.at(np.array([3]))
+    parts = run.model.parts(batch, run._noise(0, batch))
+    value = loss(parts, torch.zeros(()), kl_weight=1.0, total=8, cells=200, world=1)
+    gradients = torch.autograd.grad(value, list(run.model.parameters()), allow_unused=True)
+    assert all(g is None or not g.any() for g in gradients)
 
 
 def test_the_progress_bar_is_told_the_parts_of_the_objective():
@@ -185,7 +207,7 @@ def test_history_counts_active_units_by_the_variance_of_posterior_means():
     run: Any = training()
     run.model.posterior.weight.data = torch.zeros(2, 6, dtype=torch.float64)
     run.model.posterior.weight.data[1, 3] = 1.0
-    assert run.watch()[1] == 1
+    assert run.watch()[2] == 1
 
 
 def test_watched_cells_are_set_aside_once_each_and_depend_on_the_seed():

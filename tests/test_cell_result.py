@@ -272,3 +272,26 @@ def test_networks_in_bfloat16_learn_what_float32_learns(networks):
     assert last[0] == pytest.approx(last[1], abs=0.3)
     assert last[0] != last[1]
     assert mixed.latent.shape == (96, 2)
+
+
+# Readings beside predictions
+
+
+def test_compare_puts_every_reading_beside_its_prediction(free):
+    table = free.compare(modalities=["protein"], draws=20)
+    cells = free.problem.cells
+    part = cells.modalities["protein"]
+    assert len(table) == len(cells) * len(PROTEINS)
+    measured = np.repeat(part.rows >= 0, len(PROTEINS))
+    assert (table["observed"].notna() == measured).all()
+    expected = free.predict(modalities=["protein"], draws=20)["protein"].expected
+    assert np.array_equal(table["predicted"], expected.to_numpy().ravel())
+    assert table["hidden"].sum() == part.hidden.sum()
+    assert ((table["lower"] <= table["upper"]) & (table["drawn"] >= 0)).all()
+
+
+def test_what_cells_problem_and_result_are_fits_on_a_few_lines(free):
+    assert repr(free.problem.cells).splitlines()[2] == "    protein: SurfaceProteins, 64 cells × 3 features"
+    assert repr(free.problem).startswith("graph `small`, equilibrium; 96 cells, 2 latent dimensions")
+    assert "latent dimensions active; " in repr(free).splitlines()[-1]
+    assert repr(free.problem.graph).startswith("graph `small`: ")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from judge import BASELINES, bootstrap, crps, wasserstein
 
-__all__ = ["GRAPH", "HELD", "NONE", "REWIRED", "SEEN", "everything", "report"]
+__all__ = ["GRAPH", "HELD", "NONE", "REWIRED", "SEEN", "everything", "markdown", "report", "scores"]
 
 GRAPH, NONE, REWIRED, SEEN = "graph", "no graph", "rewired ", "the cells themselves"
 HELD = ", target held"
@@ -71,14 +71,14 @@ def report(seen: Cells, drawn: Mapping[str, Cells], targets: pd.DataFrame, sampl
     parts = [_headline(means, best, ranges[best]), _methods(shown, names, ranges)]
     narrow = [name for name in names if not name.endswith(HELD)]
     for key in ("condition", "marker"):
-        parts.append(_markdown(shown.pivot_table("crps", key, "method", sort=False)[narrow].reset_index()))
+        parts.append(markdown(shown.pivot_table("crps", key, "method", sort=False)[narrow].reset_index()))
     parts.append([f"CRPS of the graph minus that of {best}, per condition left out and marker:"])
     grids = [
         table[table["method"] == name].pivot(index="condition", columns="marker", values="crps")
         for name in (GRAPH, best)
     ]
     gap = (grids[0] - grids[1]).loc[targets.index, targets.columns]
-    parts.append(_markdown(gap.reset_index(), "+.2f"))
+    parts.append(markdown(gap.reset_index(), "+.2f"))
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -111,7 +111,7 @@ def _methods(table: pd.DataFrame, names: list[str], ranges: Mapping[str, tuple[f
                 "error of median": part["error_of_median"].abs().mean(skipna=False),
             }
         )
-    return _markdown(pd.DataFrame(rows), ".3f")
+    return markdown(pd.DataFrame(rows), ".3f")
 
 
 def _per_cell(seen: Cells, drawn: Cells) -> list[np.ndarray]:
@@ -120,7 +120,8 @@ def _per_cell(seen: Cells, drawn: Cells) -> list[np.ndarray]:
     return [np.mean([crps(x, y) for x, y in zip(b.T, a.T, strict=True)], 0) for a, b in pairs]
 
 
-def _markdown(table: pd.DataFrame, style: str = ".2f") -> list[str]:
+def markdown(table: pd.DataFrame, style: str = ".2f") -> list[str]:
+    """Lines of a table."""
     rows = [[str(name) for name in table.columns], ["---"] * table.shape[1]]
     for row in table.itertuples(index=False):
         rows.append([_text(value, style) for value in row])

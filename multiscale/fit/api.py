@@ -36,12 +36,13 @@ MOLECULAR = {
 CELLS = {
     **{"max_epochs": 200, "batch_size": 512, "learning_rate": 2e-3, "graph_rate": 2e-2, "kl_warmup": None},
     **{"patience": 20, "validation": 0.1, "precision": "32", "save_every_s": 60.0},
+    "members": 1,
 }
 """The same of fits of single cells."""
 
 LEAST = {
     **{"starts": 1, "threads": 1, "adam_steps": 0, "max_steps": 0, "draws": 0, "batch_size": 1},
-    **{"max_epochs": 1},
+    **{"max_epochs": 1, "members": 1},
 }
 """Least values of options."""
 
@@ -77,6 +78,7 @@ def fit(  # pyright: ignore[reportInconsistentOverload] (the options are those o
     patience: int | None = None,
     validation: float | None = None,
     precision: str | None = None,
+    members: int | None = None,
     progress: bool = True,
     checkpoint: Checkpoint | None = None,
     save_every_s: float | None = None,
@@ -112,6 +114,8 @@ def fit(  # pyright: ignore[reportInconsistentOverload] (the options are those o
         validation: share of the cells that is set aside to judge this, 0.1, at most 10,000; none if every
             cell has a posterior of its own.
         precision: of networks of single cells, `32`, `64`, or `bf16-mixed`; physics is in float64 always.
+        members: fits of single cells, 1, or 3 and more: the others have random weights of cells and draws of
+            priors, and give what all cells share 90 % intervals; see `fit.cells.ensemble`.
         progress: show a progress bar on a terminal.
         checkpoint: where the search keeps its state and finds it again; None keeps nothing.
         save_every_s: least time between two saves, s; 20, of single cells 60.
@@ -134,6 +138,7 @@ def fit(  # pyright: ignore[reportInconsistentOverload] (the options are those o
         },
         **{"learning_rate": learning_rate, "graph_rate": graph_rate, "kl_warmup": kl_warmup},
         **{"patience": patience, "validation": validation, "precision": precision},
+        "members": members,
     }
     options = _chosen(problem, {name: value for name, value in given.items() if value is not None})
     options |= {"seed": seed, "accelerator": accelerator, "threads": threads}

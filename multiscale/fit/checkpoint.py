@@ -49,10 +49,11 @@ class Checkpoint:
 
     Args:
         folder: where the stages lie.
+        prefix: begins the names of their files, for one of several fits of a run; the others' are not seen.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, prefix: str = "") -> None:
+        self.folder, self.prefix = Path(folder), prefix
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f".*{SUFFIX}"):
             leftover.unlink(missing_ok=True)  # another process of the same fit may be faster
@@ -101,7 +102,12 @@ class Checkpoint:
 
     def __iter__(self) -> Iterator[str]:
         """Names of the stages, sorted."""
-        return iter(sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"[!.]*{SUFFIX}")))
+        names = sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"[!.]*{SUFFIX}"))
+        return (name.removeprefix(self.prefix) for name in names if name.startswith(self.prefix))
+
+    def part(self, name: str) -> Checkpoint:
+        """Stages of one of several fits, in the same folder."""
+        return Checkpoint(self.folder, f"{self.prefix}{name}.")
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a file of this stage."""
@@ -110,7 +116,7 @@ class Checkpoint:
     def _path(self, name: str) -> Path:
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise ValueError(f"`name` of a stage must be letters, digits, `_`, `-` and `.`; got `{name}`.")
-        return self.folder / f"{name}{SUFFIX}"
+        return self.folder / f"{self.prefix}{name}{SUFFIX}"
 
 
 class _DamagedError(Exception):

@@ -47,6 +47,15 @@ class Graph:
     card: dict[str, Any]
     equations: Equations | None = None
 
+    def __repr__(self) -> str:
+        """Say how many nodes, edges and parameters there are."""
+        parts = [
+            ", ".join(f"{len(t)} {n}" for n, t in part.items() if len(t)) for part in (self.nodes, self.edges)
+        ]
+        return (
+            f"graph `{self.name}`: {parts[0]}; edges: {parts[1] or 'none'}; {len(self.parameters)} parameters"
+        )
+
     @classmethod
     def from_tables(
         cls,

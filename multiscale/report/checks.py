@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from multiscale.report import html
+from multiscale.report import cell_page, html
 from multiscale.report.drawing import panels
 from multiscale.report.estimates import RISE, profile, waterfall
 from multiscale.report.findings import Findings
@@ -53,6 +53,8 @@ def splits(findings: Findings) -> dict[str, pd.DataFrame]:
 
 def primary(findings: Findings) -> str:
     """Picture of held-out error beside the controls, or words that say that there is none."""
+    if cell_page.is_cells(findings):
+        return cell_page.first(findings)
     if is_molecular(findings):
         return first(findings)
     for name, heldout in splits(findings).items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from multiscale import atomic
 from multiscale.report import canvas, html, interactive
+from multiscale.report.cell_page import cells
 from multiscale.report.checks import checks, primary
 from multiscale.report.findings import Findings
 from multiscale.report.molecular import molecular
@@ -40,6 +41,7 @@ def render(findings: Findings) -> str:
     network = interactive.network(findings)
     sections = [
         Section("network", "The network", [network] if network else []),
+        *cells(findings),
         *molecular(findings),
         *learned(findings),
         *checks(findings),

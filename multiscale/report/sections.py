@@ -67,7 +67,7 @@ def _parameters(findings: Findings) -> list[str]:
             "every 0.69 nats halve its standard deviation; grey bar: median."
         )
         drawn.append(html.figure("informed", informed(parameters).figure, caption))
-    elif len(parameters):
+    elif len(parameters) and "lower" not in parameters:
         parts.append(_paragraph("No intervals were computed in this run, so only the estimates are shown."))
     if len(formed):
         caption = (
@@ -121,6 +121,7 @@ _ENERGIES = [
 _PARAMETERS = [
     "parameterId",
     "nominalValue",
+    "value",
     "lower",
     "upper",
     "unit",

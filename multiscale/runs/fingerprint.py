@@ -10,15 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multiscale.config import FILES, OPTION_FILES, Config
+from multiscale.config import CELL_FILES, FILES, OPTION_FILES, Config
 from multiscale.content import find
 from multiscale.data import CountMatrix, MeasurementTable, Readings
+from multiscale.data.cells import Cells, Modality
 from multiscale.fit.train import device_of
 from multiscale.graph import Graph
 from multiscale.model import Problem
 from multiscale.version import __version__
 
-__all__ = ["LATER", "READINGS_ONLY", "asked", "differences", "fingerprint", "molecular_fingerprint"]
+__all__ = [
+    "CELLS_ONLY",
+    "LATER",
+    "READINGS_ONLY",
+    "SEARCH_ONLY",
+    "asked",
+    "cell_fingerprint",
+    "differences",
+    "fingerprint",
+    "molecular_fingerprint",
+]
 
 LATER = ("controls.rewirings",)
 """Settings that may grow in a run that is finished: what is there stays valid."""
@@ -27,7 +38,19 @@ FREE = ("controls.workers",)
 """Settings that change no number."""
 
 READINGS_ONLY = ("method", "batch_size", "max_epochs")
-"""Settings of `[fit]` that only fits to readings have."""
+"""Settings of `[fit]` that fits of contexts do not have."""
+
+CELLS_ONLY = ("learning_rate", "graph_rate", "kl_warmup", "patience", "validation", "members", "precision")
+"""Settings of `[fit]` that only fits of single cells have."""
+
+SEARCH_ONLY = ("starts", "adam_steps", "max_steps", "method")
+"""Settings of `[fit]` that fits of single cells do not have."""
+
+NOT_OF_CELLS = ("model.", "controls.without_graph", *(f"fit.{name}" for name in CELLS_ONLY))
+"""What decides nothing but fits of single cells."""
+
+LOOKED_AT = 256
+"""Cells whose readings are compared; of the others sizes are, so that no file is read twice."""
 
 
 def fingerprint(config: Config, problem: Problem) -> dict[str, Any]:
@@ -39,7 +62,7 @@ def fingerprint(config: Config, problem: Problem) -> dict[str, Any]:
     """
     idle = [f"fit.{name}" for name in READINGS_ONLY]
     idle += ["solver."] if config.regime == "equilibrium" else []
-    settings = _settings(config, tuple(idle))
+    settings = _settings(config, (*idle, *NOT_OF_CELLS))
     data, done = problem.data, problem.data.contexts.interventions
     content = {f"data of {name}": _digest_assay(assay) for name, assay in data.assays.items()}
     return {
@@ -67,7 +90,30 @@ def molecular_fingerprint(config: Config, graph: Graph, readings: Mapping[str, R
         "content of the graph": graph.hash(),
         **{f"readings {name}": _digest_readings(part) for name, part in readings.items()},
         **{f"file of `encoders.{key}`": _digest_file(path) for key, path in _option_paths(config)},
-        **_settings(config, ("solver.", "controls.", "uncertainty.")),
+        **_settings(config, ("solver.", "controls.", "uncertainty.", *NOT_OF_CELLS)),
+    }
+
+
+def cell_fingerprint(config: Config, graph: Graph, cells: Cells) -> dict[str, Any]:
+    """The same of a fit of single cells; of cells on disk the file is not read again.
+
+    Args:
+        config: the checked configuration.
+        graph: with the priors that it was fitted with.
+        cells: with what is hidden.
+    """
+    idle = ("solver.", "uncertainty.", *(f"fit.{name}" for name in SEARCH_ONLY))
+    labels = [*cells.batch.names, *cells.condition.names]
+    return {
+        "version of multiscale": __version__,
+        "device": str(device_of(config.fit.accelerator)),
+        "content of the graph": graph.hash(),
+        "cells": _digest(
+            cells.obs.index.to_frame(), cells.batch.codes, cells.condition.codes, np.array(labels)
+        ),
+        **({"interventions": _digest(cells.interventions.table)} if len(cells.interventions) else {}),
+        **{f"readings {name}": _digest_modality(part) for name, part in cells.modalities.items()},
+        **_settings(config, idle),
     }
 
 
@@ -107,8 +153,9 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_path(key: str) -> bool:
     table = key.startswith(("data.tables.", "data.readings.")) and key.endswith(".path")
+    cells = key in tuple(f"data.cells.{name}" for name in CELL_FILES)
     option = key.startswith("encoders.") and key.split(".")[-1] in OPTION_FILES
-    return table or option or key in ("graph", "priors_from", *(f"data.{name}" for name in FILES))
+    return table or option or cells or key in ("graph", "priors_from", *(f"data.{name}" for name in FILES))
 
 
 def _option_paths(config: Config) -> Iterator[tuple[str, str]]:
@@ -137,6 +184,14 @@ def _digest_readings(readings: Readings) -> str:
     labels = [] if readings.split is None else readings.split.tolist()
     digest.update("\0".join([*names, *map(str, labels)]).encode())
     return digest.hexdigest()
+
+
+def _digest_modality(part: Modality) -> str:
+    """Features, sizes, rows, what is hidden, and the readings of some cells."""
+    some = np.linspace(0, len(part.rows) - 1, min(LOOKED_AT, len(part.rows))).astype(np.int64)
+    hidden = () if part.hidden is None else (part.hidden.indptr, part.hidden.indices)
+    names = pd.DataFrame({"feature": part.features})
+    return _digest(names, part.rows, part.size, part.values(some), *hidden)
 
 
 def _digest_assay(assay: CountMatrix | MeasurementTable) -> str:

@@ -132,7 +132,7 @@ def _data(section: DataSection, adata: Any) -> Data:
         for table in tables:
             data = data.join(table)
     contexts = data.contexts
-    if section.cells:
+    if isinstance(section.cells, str):
         contexts = contexts.with_covariates(read_table(find("datasets", section.cells)))
     if section.interventions:
         contexts = contexts.with_interventions(read_interventions(section.interventions))

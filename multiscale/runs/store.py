@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from multiscale import atomic, formats
-from multiscale.config import Config
+from multiscale.config import CELL_FILES, Config
 from multiscale.content import find
 from multiscale.errors import FormatError, OutputError, nearest
 from multiscale.formats import document
@@ -68,7 +68,7 @@ def read_run(folder: str | Path) -> Findings:
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write tables as `<name>.tsv`, with all digits."""
     for name, table in tables.items():
-        write = write_parameters if name == "parameters" else write_table
+        write = write_parameters if name == "parameters" and "nominalValue" in table else write_table
         write(table, folder / f"{name}.tsv")
 
 
@@ -157,7 +157,11 @@ def sources(config: Config) -> pd.DataFrame:
     """
     data = config.data
     named = [data.anndata, data.cells, data.contexts, data.interventions]
-    paths = [path for path in named if path] + [table.path for table in data.tables.values()]
+    if config.cells is not None:
+        named += [getattr(config.cells, name) for name in CELL_FILES]
+    paths = [path for path in named if path and isinstance(path, str)] + [
+        table.path for table in data.tables.values()
+    ]
     paths += [part.path for part in data.readings.values()]
     rows = list(_rows(find("graphs", config.graph)))
     for path in paths:

@@ -78,7 +78,7 @@ def refuse_where(
     bad = np.flatnonzero(wrong(stored.data))
     if len(bad):
         row, column = int(stored.row[bad[0]]), int(stored.col[bad[0]])
-        value = stored.data[bad[0]].item()
+        value = float(f"{stored.data[bad[0]].item():.6g}")  # float32 readings have no more digits
         raise AssayError(f"`{where}`: `{features[column]}` of cell `{cells[row]}` is {value!r}; {remedy}")
 
 

@@ -88,7 +88,7 @@ class Transcripts(Channel):
         self, y: Tensor, ln_signal: Tensor, heads: Tensor, values: Mapping[str, Tensor], ln_size: Tensor
     ) -> Tensor:
         """Log probability of every count; see `count_density`."""
-        counted = count_log_density(y, ln_signal + ln_size.unsqueeze(1), values["dispersion"])
+        counted = count_log_density(y, ln_signal, values["dispersion"], ln_size)
         if not self.zero_inflation:
             return counted
         ln_odds = heads[..., 0]
@@ -117,4 +117,4 @@ class Transcripts(Channel):
 
     def seen(self, y: Tensor, ln_size: Tensor) -> Tensor:
         """ln(1 + count/size)."""
-        return torch.log1p(y * torch.exp(-ln_size).unsqueeze(1))
+        return (y * torch.exp(-ln_size).unsqueeze(1)).log1p_()

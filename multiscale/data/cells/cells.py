@@ -13,6 +13,7 @@ from scipy import sparse
 
 from multiscale.assays.channels import Channel
 from multiscale.data.interventions import Interventions
+from multiscale.data.match import shorten
 from multiscale.errors import DataError, nearest
 
 __all__ = ["Cells", "Codes", "Modality", "Source"]
@@ -80,6 +81,11 @@ class Modality:
     size: np.ndarray
     hidden: sparse.csr_array | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Say what was read, of how many cells."""
+        measured = int((self.rows >= 0).sum())
+        return f"{self.name}: {type(self.channel).__name__}, {measured} cells × {len(self.features)} features"
 
     def take(self, keep: np.ndarray) -> Modality:
         """Some of the cells."""
@@ -153,6 +159,12 @@ class Cells:
     def __len__(self) -> int:
         """Number of cells."""
         return len(self.obs)
+
+    def __repr__(self) -> str:
+        """Say how many there are, and a line per modality."""
+        names = (("batches", self.batch.names), ("conditions", self.condition.names))
+        labels = "; ".join(f"{what}: {shorten(part)}" for what, part in names)
+        return "\n    ".join([f"{len(self)} cells; {labels}", *map(repr, self.modalities.values())])
 
     def take(self, keep: np.ndarray) -> Cells:
         """Some of the cells: flags, or positions in the wanted order."""

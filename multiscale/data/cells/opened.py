@@ -67,7 +67,7 @@ class Opened:
     Args:
         X: matrix on disk, or None.
         obs: annotations of the cells.
-        var_names: names of the features.
+        var: annotations of the features.
         layers: matrices on disk.
         obsm: tables and matrices about cells.
         obsp: about pairs of cells.
@@ -78,7 +78,7 @@ class Opened:
 
     X: Any
     obs: pd.DataFrame
-    var_names: pd.Index
+    var: pd.DataFrame
     layers: Elements
     obsm: Elements
     obsp: Elements
@@ -90,6 +90,11 @@ class Opened:
     def obs_names(self) -> pd.Index:
         """Names of the cells."""
         return self.obs.index
+
+    @property
+    def var_names(self) -> pd.Index:
+        """Names of the features."""
+        return self.var.index
 
     @property
     def n_obs(self) -> int:
@@ -200,7 +205,7 @@ def _open(group: Any, path: Path) -> Opened:
     return Opened(
         X=_element(group["X"]) if "X" in group else None,
         obs=_table(group, "obs"),
-        var_names=_table(group, "var").index,
+        var=_table(group, "var"),
         layers=Elements(group.get("layers")),
         obsm=Elements(group.get("obsm")),
         obsp=Elements(group.get("obsp")),

@@ -13,6 +13,7 @@ import pandas as pd
 
 from multiscale.assays.channels import Channel, make_channel
 from multiscale.data.cells.cells import Cells, Codes, Modality
+from multiscale.data.cells.labels import ONE
 from multiscale.data.cells.modality import totals
 from multiscale.data.cells.source import InMemory
 from multiscale.data.match import shorten
@@ -257,6 +258,7 @@ def _renumbered(cells: Cells, codes: Codes, known: tuple[str, ...], what: str, m
     if new and not may_be_new:
         cell = cells.obs.index[int(np.isin(codes.codes, [codes.names.index(name) for name in new]).argmax())]
         remedy = " (or `new_batches='mean'`)" if what == "batch" else ""
+        remedy += f"; or give `{what}_key`, the column of obs that says it" if new == [ONE] else ""
         raise DataError(
             f"{what} {shorten(new)} (cell `{cell}`) was not there when the model was fitted; "
             f"{nearest(new[0], known)} Fit again, or rename it{remedy}."

@@ -147,7 +147,11 @@ def _stacked(parts: list[Any]) -> Block:
     """Blocks below each other."""
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
-    return sparse.csr_array(sparse.vstack(parts, format="csr"))
+    stored = np.cumsum([0, *(part.nnz for part in parts)])
+    begins = [part.indptr[:-1].astype(np.int64) + before for part, before in zip(parts, stored, strict=False)]
+    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("data", "indices"))
+    shape = (sum(part.shape[0] for part in parts), parts[0].shape[1])
+    return sparse.csr_array((*arrays, np.concatenate([*begins, stored[-1:]])), shape=shape)
 
 
 def is_on_disk(values: Any) -> bool:

@@ -11,7 +11,7 @@ from multiscale.data.cells import CellBatch
 from multiscale.fit.cells.noise import standard_normal
 from multiscale.fit.cells.predict import CHUNK, PREDICTING, Reader
 
-__all__ = ["COLUMNS", "scores"]
+__all__ = ["COLUMNS", "kinds", "scores"]
 
 COLUMNS = {
     "entries": "number of readings",
@@ -33,7 +33,7 @@ def scores(reader: Reader, seed: int) -> pd.DataFrame:
     """
     sums: dict[tuple[str, str], _Sums] = {}
     for _, batch in reader.chunks(CHUNK // 4):
-        for kind, part in _kinds(batch).items():
+        for kind, part in kinds(batch).items():
             for name, (counts, density, expected) in _entries(reader, batch, part, seed).items():
                 key = (name, kind)
                 if key not in sums:
@@ -44,7 +44,7 @@ def scores(reader: Reader, seed: int) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=index, columns=list(COLUMNS)).sort_index()
 
 
-def _kinds(batch: CellBatch) -> dict[str, CellBatch]:
+def kinds(batch: CellBatch) -> dict[str, CellBatch]:
     """The cells with what was shown counting, and with what was hidden."""
     found = {"shown": batch}
     if batch.hidden:

@@ -16,11 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["Tally", "loss"]
 
 
-def loss(parts: Parts, log_prior: Tensor, *, kl_weight: float, total: int, cells: int, world: int) -> Tensor:
+def loss(
+    parts: Parts,
+    log_prior: Tensor,
+    *,
+    kl_weight: float,
+    total: int,
+    cells: int,
+    world: int,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Negative evidence lower bound per cell; summed over processes it is that of the whole minibatch.
 
-    −Σ_n (Σ_modalities ln p(y_n | z_n) − w KL(q_n ‖ N(0, I))) / total − ln p(shared) / cells, where n runs
-    over the cells whose network was solved; the prior counts once over all processes.
+    −Σ_n v_n (Σ_modalities ln p(y_n | z_n) − w KL(q_n ‖ N(0, I))) / total − ln p(shared) / cells, where n runs
+    over the cells whose network was solved; others have no gradient at all. The prior counts once over all
+    processes.
 
     Args:
         parts: of this process's cells.
@@ -29,12 +39,14 @@ def loss(parts: Parts, log_prior: Tensor, *, kl_weight: float, total: int, cells
         total: cells of the whole minibatch, over all processes.
         cells: cells that are fitted.
         world: number of processes.
+        weight: v, shape (cell,); 1 if None.
 
     Returns:
         nats per cell, shape ().
     """
     bound = _density(parts) - kl_weight * parts.kl.sum(1)
     solved = torch.where(parts.failed, torch.zeros_like(bound), bound)
+    solved = solved if weight is None else weight * solved
     return -solved.sum() / max(total, 1) - log_prior / (cells * world)
 
 
@@ -66,14 +78,21 @@ class Tally:
         size = 2 * len(modalities) + latent + 2
         return cls(list(modalities), latent, torch.zeros(size, dtype=torch.float64, device=device))
 
-    def of(self, parts: Parts, batch: CellBatch) -> Tensor:
-        """Sums of some cells: log densities and cells per modality, KL per dimension, solved, failed."""
+    def of(self, parts: Parts, batch: CellBatch, weight: Tensor | None = None) -> Tensor:
+        """Sums of some cells: log densities and cells per modality, KL per dimension, solved, failed.
+
+        Args:
+            parts: of the cells.
+            batch: says which modality measured which.
+            weight: of every cell in all sums but the last, shape (cell,); 1 if None.
+        """
         solved = ~parts.failed
+        v = torch.ones_like(parts.kl[:, 0], dtype=torch.float64) if weight is None else weight
         columns = [torch.where(solved, parts.log_density[name], 0.0) for name in self.modalities]
         columns += [solved & batch.observed[name] for name in self.modalities]
         columns += list(torch.where(solved[:, None], parts.kl, 0.0).T)
-        columns += [solved, parts.failed]
-        return torch.stack([column.detach().to(torch.float64).sum() for column in columns])
+        columns = [v * column.detach() for column in [*columns, solved]]
+        return torch.stack([column.to(torch.float64).sum() for column in [*columns, parts.failed]])
 
     def add(self, sums: Tensor) -> None:
         """Count further cells."""

@@ -80,9 +80,9 @@ class Reader:
 
 
 def predict(
-    reader: Reader, there: World, modalities: Sequence[str], draws: int, seed: int
+    reader: Reader, worlds: Sequence[World], modalities: Sequence[str], draws: int, seed: int
 ) -> dict[str, CellPrediction]:
-    """Expected readings with 90 % intervals; see `CellResult.predict`."""
+    """Expected readings with 90 % intervals; draws are of all worlds in turn; see `CellResult.predict`."""
     names = ["expected"] + (["lower", "upper", "expected_lower", "expected_upper"] if draws else [])
     features = {name: list(reader.cells.modalities[name].features) for name in modalities}
     found = {
@@ -90,7 +90,7 @@ def predict(
         for name, f in features.items()
     }
     for where, batch in reader.chunks(_chunk(features, draws)):
-        expected, readings = _drawn(reader.model, there, batch, modalities, draws, seed)
+        expected, readings = _drawn(worlds, batch, modalities, draws, seed)
         for name in modalities:
             table = found[name]
             table["expected"][where] = expected[name].mean(0)
@@ -107,13 +107,13 @@ def predict(
 
 
 def sample(
-    reader: Reader, there: World, modalities: Sequence[str], draws: int, seed: int
+    reader: Reader, worlds: Sequence[World], modalities: Sequence[str], draws: int, seed: int
 ) -> dict[str, np.ndarray]:
     """New readings, shape (draw, cell, feature); see `CellResult.sample`."""
     features = {name: list(reader.cells.modalities[name].features) for name in modalities}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
     for _, batch in reader.chunks(_chunk(features, draws)):
-        readings = _drawn(reader.model, there, batch, modalities, draws, seed)[1]
+        readings = _drawn(worlds, batch, modalities, draws, seed)[1]
         for name in modalities:
             parts[name].append(readings[name])
     return {name: np.concatenate(part, axis=1) for name, part in parts.items()}
@@ -125,21 +125,24 @@ def _chunk(features: dict[str, list[str]], draws: int) -> int:
 
 
 def _drawn(
-    model: CellModel, there: World, batch: CellBatch, modalities: Sequence[str], draws: int, seed: int
+    worlds: Sequence[World], batch: CellBatch, modalities: Sequence[str], draws: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Expected and new readings of some cells, float32, (draw, cell, feature); at the mean without draws."""
     expected: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
     readings: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
     generator = torch.Generator(batch.index.device).manual_seed(_key(seed, batch))
     with torch.no_grad():
-        mean, ln_sd = model.encode(batch)
+        posteriors = [there.model.encode(batch) for there in worlds]
+        warm: list[Tensor | None] = [None] * len(worlds)
         for draw in range(max(draws, 1)):
+            turn = draw % len(worlds)
+            there, (mean, ln_sd) = worlds[turn], posteriors[turn]
             noise = standard_normal(seed, PREDICTING, batch.index, mean.shape[1], draw).to(mean.dtype)
             z = mean + ln_sd.exp() * noise if draws else mean
-            state = there.state(z, batch)
-            failed = None if state is None else ~state.solved
-            means = model.expected(batch, z, state)
-            news = model.draw(batch, z, state, generator) if draws else {}
+            state, failed = there.solved(z, batch, warm[turn])
+            warm[turn] = None if state is None else state.warm
+            means = there.model.expected(batch, z, state)
+            news = there.model.draw(batch, z, state, generator) if draws else {}
             for name in modalities:
                 expected[name].append(_array(means[name], failed))
                 if draws:
@@ -172,3 +175,22 @@ def chosen(names: Sequence[str] | None, known: Sequence[str], what: str) -> list
         if name not in known:
             raise DataError(f"`{what}`: `{name}` is unknown; {nearest(name, known)}")
     return list(known if names is None else names)
+
+
+def positions(cells: Cells, contexts: Sequence[str] | None) -> np.ndarray | None:
+    """Positions of cells by their names, or by those of their conditions; None = all.
+
+    Raises:
+        DataError: a name is that of no cell.
+    """
+    if contexts is None:
+        return None
+    names = [contexts] if isinstance(contexts, str) else list(contexts)
+    conditions = cells.condition.names
+    if names and all(name in conditions for name in names):
+        return np.flatnonzero(np.isin(cells.condition.codes, [conditions.index(name) for name in names]))
+    found = cells.obs.index.get_indexer(pd.Index(names))
+    if not names or (found < 0).any():
+        odd = names[int((found < 0).argmax())] if names else ""
+        raise DataError(f"`contexts`: `{odd}` is no cell; of conditions {nearest(odd, conditions)}")
+    return found

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from multiscale import formats
 from multiscale.data import Interventions
 from multiscale.data.cells import Cells
-from multiscale.data.cells.registry import Registry
-from multiscale.errors import DataError, nearest
-from multiscale.fit.cells import states as tables_of
-from multiscale.fit.cells.judged import scores
-from multiscale.fit.cells.predict import CHUNK, CellPrediction, Reader, chosen, predict, sample
-from multiscale.fit.cells.same import check_same, shape_of
-from multiscale.fit.cells.states import CellStates, states
-from multiscale.fit.cells.worlds import World, world
-from multiscale.graph import Graph
-from multiscale.model.cells import CellModel, CellProblem
+from multiscale.errors import DataError
+from multiscale.fit.cells import saved
+from multiscale.fit.cells import tables as written
+from multiscale.fit.cells.compared import compared
+from multiscale.fit.cells.fitted import FittedCells, NewBatches
+from multiscale.fit.cells.fresh import Latent, batch_code, check_latent, fresh_cells
+from multiscale.fit.cells.predict import CellPrediction, chosen, predict, sample
+from multiscale.fit.cells.worlds import world
+from multiscale.model.cells import CellProblem
+from multiscale.report.findings import Findings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,11 +32,9 @@ __all__ = ["DRAWS", "CellResult"]
 DRAWS = 100
 """Draws per cell for intervals of predictions."""
 
-NewBatches = Literal["refuse", "mean"]
 
-
-@dataclass(frozen=True)
-class CellResult:
+@dataclass(frozen=True, repr=False)
+class CellResult(FittedCells):
     """A fitted model of single cells.
 
     Args:
@@ -50,96 +45,9 @@ class CellResult:
             that training is judged on, `log_prior` (nats), `active_units`, `kl_weight`, `rate` (factor of all
             learning rates), `failed` (cells not solved), `skipped` (steps left out), `seconds`.
         settings: seed, rates and whatever else is needed to repeat the fit.
+        members: the other fits of an ensemble, each a result of its own, that say how uncertain is what all
+            cells share; see `ensemble`. States, loadings and scores are those of this fit.
     """
-
-    problem: CellProblem
-    model: CellModel
-    history: pd.DataFrame
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def graph(self) -> Graph | None:
-        """The network that was fitted; None of a control without."""
-        return self.problem.graph
-
-    @cached_property
-    def registry(self) -> Registry:
-        """What data the model knows: features, batches, conditions."""
-        return Registry.of(self.problem.cells)
-
-    # States
-
-    def stream(
-        self,
-        cells: Cells | None = None,
-        *,
-        condition: str | None = None,
-        intervention: Interventions | pd.DataFrame | None = None,
-        contexts: Sequence[str] | None = None,
-        new_batches: NewBatches = "refuse",
-        size: int = CHUNK,
-    ) -> Iterator[CellStates]:
-        """States of cells, some thousand at a time: for more cells than memory holds; see `predict`."""
-        there = world(self.model, condition, intervention)
-        yield from states(self._reader(cells, contexts, new_batches), there, size)
-
-    def states(self, cells: Cells | None = None, **options: Any) -> CellStates:
-        """States of cells as whole tables; see `stream` for the arguments."""
-        parts = list(self.stream(cells, **options))
-        return CellStates(
-            **{f.name: pd.concat([getattr(part, f.name) for part in parts]) for f in fields(CellStates)}
-        )
-
-    @cached_property
-    def _states(self) -> CellStates:
-        return self.states()
-
-    @property
-    def latent(self) -> pd.DataFrame:
-        """Posterior means of the latent state, (cell, latent)."""
-        return self._states.latent
-
-    @property
-    def latent_sd(self) -> pd.DataFrame:
-        """Posterior standard deviations of the latent state, (cell, latent)."""
-        return self._states.latent_sd
-
-    @property
-    def totals(self) -> pd.DataFrame:
-        """Copies per cell of every molecule in all its forms, (cell, molecule)."""
-        return self._states.totals
-
-    @property
-    def surface(self) -> pd.DataFrame:
-        """Copies of every molecule on membranes, (cell, molecule)."""
-        return self._states.surface
-
-    @property
-    def concentrations(self) -> pd.DataFrame:
-        """Concentrations of species in their compartments, µM, (cell, species)."""
-        return self._states.concentrations
-
-    @property
-    def complexes(self) -> pd.DataFrame:
-        """Concentrations of complexes, µM, (cell, complex)."""
-        known = [] if self.graph is None else self.graph.nodes["complex"].index
-        return self.concentrations[[name for name in self.concentrations if name in known]]
-
-    @property
-    def pathways(self) -> pd.DataFrame:
-        """Σ_i sign_i w_i ln(x_i / x_i,ref), x_ref the geometric mean over cells; (cell, pathway)."""
-        pooled = self._states.pathways
-        return pooled - pooled.where(np.isfinite(pooled)).mean()
-
-    @property
-    def active_units(self) -> int:
-        """Latent dimensions in which posterior means vary by more than 0.01 over cells."""
-        return tables_of.active_units(self.latent)
-
-    @cached_property
-    def loadings(self) -> dict[str, pd.DataFrame]:
-        """Change of ln signal per unit of z, (feature, latent), by modality; see `states.loadings`."""
-        return tables_of.loadings(self.model)
 
     # Predictions
 
@@ -158,7 +66,7 @@ class CellResult:
 
         Every cell keeps the posterior of its latent state, which follows from its readings; condition and
         intervention change the physics. Intervals hold for the latent state and the noise; what all cells
-        share is at its optimum.
+        share is at its optimum, or, where the fit has members, taken from these in turn, draw by draw.
 
         Args:
             cells: other cells, of a fit with encoder networks; None = those of the fit.
@@ -174,10 +82,11 @@ class CellResult:
             DataError: something named is unknown, interventions do not fit the graph, or other cells lack
                 features of the fit.
         """
-        reader, there, names = self._asked(cells, condition, intervention, contexts, modalities, new_batches)
         if draws < 0:
             raise DataError(f"`draws` must be 0 or more; got {draws}.")
-        return predict(reader, there, names, draws, self._seed)
+        names = chosen(modalities, list(self.model.modalities), "modalities")
+        worlds = self._worlds(condition, intervention, draws)
+        return predict(self._reader(cells, contexts, new_batches), worlds, names, draws, self._seed)
 
     def sample(
         self,
@@ -195,85 +104,107 @@ class CellResult:
 
         Args: as of `predict`; `seed` of the draws, that of the fit if None.
         """
-        reader, there, names = self._asked(cells, condition, intervention, contexts, modalities, new_batches)
         if draws < 1:
             raise DataError(f"`draws` must be 1 or more; got {draws}.")
-        return sample(reader, there, names, draws, self._seed if seed is None else seed)
+        names = chosen(modalities, list(self.model.modalities), "modalities")
+        worlds = self._worlds(condition, intervention, draws)
+        reader = self._reader(cells, contexts, new_batches)
+        return sample(reader, worlds, names, draws, self._seed if seed is None else seed)
 
-    def scores(
+    def new_cells(
+        self,
+        count: int,
+        *,
+        condition: str | None = None,
+        intervention: Interventions | pd.DataFrame | None = None,
+        batch: str | None = None,
+        contexts: Sequence[str] | None = None,
+        latent: Latent = "posterior",
+        modalities: Sequence[str] | None = None,
+        new_batches: NewBatches = "refuse",
+        seed: int | None = None,
+    ) -> dict[str, pd.DataFrame]:
+        """Draw cells that nobody measured, shape (cell, feature), by modality; NaN where physics failed.
+
+        Each is like a fitted cell, drawn with replacement: it has its size, and its batch and condition
+        unless others are stated. Its latent state is drawn from the posterior of that cell, so that new cells
+        are as diverse as those of the fit, or from the prior.
+
+        Args:
+            count: number of cells, 1 or more.
+            condition: as of `predict`.
+            intervention: as of `predict`.
+            batch: of all new cells; None = each that of the cell that it is like.
+            contexts: names of cells, or of conditions, that new cells are like; None = all of the fit.
+            latent: `posterior` or `prior`.
+            modalities: those to draw; None = all.
+            new_batches: `mean` allows a batch that the fit did not see: calibrated as the mean of those seen.
+            seed: of the draws, that of the fit if None.
+
+        Raises:
+            DataError: something named is unknown, or `count` is not positive.
+        """
+        if count < 1:
+            raise DataError(f"`count` must be 1 or more; got {count}.")
+        check_latent(latent)
+        names = chosen(modalities, list(self.model.modalities), "modalities")
+        there = world(self.model, condition, intervention)
+        reader = self._reader(None, contexts, "refuse")
+        options = {"batch": batch_code(self.model, batch, new_batches), "latent": latent}
+        return fresh_cells(reader, there, count, names, **options, seed=self._seed if seed is None else seed)
+
+    def compare(
         self,
         cells: Cells | None = None,
         *,
         contexts: Sequence[str] | None = None,
+        modalities: Sequence[str] | None = None,
+        draws: int = DRAWS,
         new_batches: NewBatches = "refuse",
     ) -> pd.DataFrame:
-        """Log density, correlation, R² of every modality, of shown and of hidden readings; see `judged`."""
-        return scores(self._reader(cells, contexts, new_batches), self._seed)
+        """Measured readings beside predicted and drawn ones: a table for `pl.checks`.
 
-    @property
-    def _seed(self) -> int:
-        return int(self.settings.get("seed", 0))
+        Args: as of `predict`; name some cells or modalities where all are too many rows.
 
-    def _asked(
-        self,
-        cells: Cells | None,
-        condition: str | None,
-        intervention: Interventions | pd.DataFrame | None,
-        contexts: Sequence[str] | None,
-        modalities: Sequence[str] | None,
-        new_batches: NewBatches,
-    ) -> tuple[Reader, World, list[str]]:
-        """Everything is checked before anything is computed."""
-        names = chosen(modalities, list(self.model.modalities), "modalities")
-        there = world(self.model, condition, intervention)
-        return self._reader(cells, contexts, new_batches), there, names
-
-    def _reader(self, cells: Cells | None, contexts: Sequence[str] | None, new_batches: NewBatches) -> Reader:
-        if cells is None:
-            ours = self.problem.cells
-            return Reader(self.model, ours, _positions(ours, contexts))
-        if not self.model.amortised:
-            raise DataError(
-                "`cells`: this fit has a posterior for each of its own cells and no encoder networks for "
-                "others; fit again with CellProblem(..., amortised=True)."
-            )
-        known = self.registry.fit(cells, new_batches=new_batches)
-        return Reader(self.model, known, _positions(known, contexts))
+        Returns:
+            a row per cell and feature: `cell`, `modality`, `feature`, `observed` (NaN where not measured),
+            `drawn` (one new reading), `predicted`, `lower`, `upper`, and `hidden` (not shown to the fit).
+        """
+        if draws < 1:
+            raise DataError(f"`draws` must be 1 or more; got {draws}.")
+        asked: dict[str, Any] = {"contexts": contexts, "modalities": modalities, "new_batches": new_batches}
+        predictions = self.predict(cells, draws=draws, **asked)
+        drawn = self.sample(cells, draws=1, **asked)
+        return compared(self._reader(cells, contexts, new_batches), predictions, drawn)
 
     # Tables and files
 
-    @cached_property
-    def parameters(self) -> pd.DataFrame:
-        """Values and priors of the graph and of all that cells share; see `CellModel.table`."""
-        return self.model.table()
-
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables of the fit that do not grow with its cells."""
-        found = {
-            "history": self.history.reset_index(),
-            "parameters": self.parameters,
-            "scores": self.scores().reset_index(),
-            **{f"loadings {name}": _indexed(table, "feature") for name, table in self.loadings.items()},
-        }
-        return {name: table for name, table in found.items() if len(table)}
+        return written.tables(self)
 
-    def metadata(self) -> dict[str, Any]:
-        """Version, units, graph hash, seed and settings."""
-        from multiscale.version import __version__
+    def findings(self, controls: Mapping[str, CellResult] | None = None, **options: Any) -> Findings:
+        """Everything a report shows, as sentences and plain tables.
 
-        problem = self.problem
-        return {
-            "format_version": 1,
-            "multiscale": __version__,
-            "scale": "cells",
-            "graph": None if problem.graph is None else problem.graph.name,
-            "graph_hash": None if problem.graph is None else problem.graph.hash(),
-            "regime": problem.regime,
-            "temperature_K": problem.temperature,
-            "units": {"concentration": "uM", "energy": "kcal/mol", "copies": "molecules per cell"},
-            "settings": dict(self.settings),
-            "data": {name: dict(part.provenance) for name, part in problem.cells.modalities.items()},
-        }
+        Args:
+            controls: fits of the same cells by name; that without a graph is called `without graph`. They
+                are compared on readings that were hidden from all (`Cells.hide`).
+            **options: `groupby` (column of obs whose groups are compared), `title` and `question` of a page.
+
+        Raises:
+            DataError: obs has no such column.
+        """
+        from multiscale.fit.cells.summary import findings
+
+        return findings(self, controls, **options)
+
+    def report(
+        self, path: str | Path, controls: Mapping[str, CellResult] | None = None, **options: Any
+    ) -> None:
+        """Write the report page, one HTML file that opens anywhere; see `findings` for the arguments."""
+        from multiscale.report import page
+
+        page.write(self.findings(controls, **options), Path(path))
 
     def write_anndata(
         self, adata: AnnData | MuData, key_added: str = "multiscale", copy: bool = False
@@ -292,38 +223,11 @@ class CellResult:
         Raises:
             DataError: it has none of the cells of the fit.
         """
-        names = adata.obs_names
-        if not names.isin(self.latent.index).any():
-            raise DataError(
-                f"`adata` has none of the fitted cells, such as `{self.latent.index[0]}`; its first is "
-                f"`{names[0]}`."
-            )
-        target: Any = adata.copy() if copy else adata
-        physical = {"molecules": self.totals, "complexes": self.complexes, "pathways": self.pathways}
-        formats.anndata.write(
-            target,
-            latent=self.latent.reindex(names),
-            variables=self._per_variable(adata.var_names),
-            meta=self.metadata() | {"edges": _edges(self.graph)},
-            key_added=key_added,
-            **{name: table.reindex(names) for name, table in physical.items() if table.shape[1]},
-        )
-        return target if copy else None
-
-    def _per_variable(self, names: pd.Index) -> pd.DataFrame:
-        """Loadings of every variable, NaN of those that were not fitted."""
-        table = pd.concat(self.loadings.values())
-        return table[~table.index.duplicated()].reindex(names)
+        return written.write_anndata(self, adata, key_added, copy)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Write parameters (safetensors), tables and metadata with the registry (JSON), atomically."""
-        formats.weights.save(
-            Path(folder),
-            {f"model {name}": value for name, value in self.model.state_dict().items()},
-            self.metadata() | {"problem": shape_of(self.problem), "registry": self.registry.to_json()},
-            tables={"history": self.history.reset_index(), "parameters": self.parameters},
-            overwrite=overwrite,
-        )
+        saved.save(self, folder, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, problem: CellProblem) -> CellResult:
@@ -336,38 +240,5 @@ class CellResult:
         Raises:
             FormatError: the folder is damaged, or was made with another graph, other options or other data.
         """
-        saved = formats.weights.load(folder)
-        check_same(folder, saved.meta, problem)
-        settings = saved.meta["settings"]
-        dtype = torch.float64 if settings.get("precision") == "64" else torch.float32
-        model = CellModel(problem, dtype=dtype, seed=int(settings.get("seed", 0)))
-        prefix = "model "
-        weights = {n.removeprefix(prefix): torch.as_tensor(a) for n, a in saved.arrays.items()}
-        model.load_state_dict(weights)
-        history = saved.tables["history"].astype(float).set_index("epoch")
-        return cls(problem, model, history, settings)
-
-
-def _positions(cells: Cells, contexts: Sequence[str] | None) -> np.ndarray | None:
-    """Positions of cells by their names, or by those of their conditions."""
-    if contexts is None:
-        return None
-    names = [contexts] if isinstance(contexts, str) else list(contexts)
-    conditions = cells.condition.names
-    if names and all(name in conditions for name in names):
-        return np.flatnonzero(np.isin(cells.condition.codes, [conditions.index(name) for name in names]))
-    found = cells.obs.index.get_indexer(pd.Index(names))
-    if not names or (found < 0).any():
-        odd = names[int((found < 0).argmax())] if names else ""
-        raise DataError(f"`contexts`: `{odd}` is no cell; of conditions {nearest(odd, conditions)}")
-    return found
-
-
-def _indexed(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    return table.rename_axis(name).reset_index()
-
-
-def _edges(graph: Graph | None) -> str:
-    """All edges as JSON records, which every AnnData version can hold."""
-    tables = [] if graph is None else [t.assign(relation=n) for n, t in graph.edges.items() if len(t)]
-    return pd.concat(tables, ignore_index=True).to_json(orient="records") if tables else "[]"
+        first, *others = [cls(problem, *parts) for parts in saved.load(folder, problem)]
+        return replace(first, members=tuple(others))

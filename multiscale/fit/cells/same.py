@@ -12,7 +12,8 @@ from multiscale.model.cells import CellProblem
 
 __all__ = ["check_same", "shape_of"]
 
-OPTIONS = ("regime", "temperature", "latent", "hidden", "layers", "amortised")
+OPTIONS = ("regime", "temperature", "latent", "hidden", "layers", "amortised", "smooth")
+EARLIER = {"smooth": 0.0}  # options that earlier versions lacked
 
 
 def shape_of(problem: CellProblem) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def _pairs(meta: Mapping[str, Any], problem: CellProblem) -> Iterator[tuple[str,
     yield "graph_hash", meta.get("graph_hash"), None if graph is None else graph.hash()
     was = meta.get("problem", {})
     for name, value in shape_of(problem).items():
-        yield name, was.get(name), value
+        yield name, was.get(name, EARLIER.get(name)), value
     theirs, ours = Registry.from_json(meta.get("registry", {})), Registry.of(problem.cells)
     yield "batches", theirs.batches, ours.batches
     yield "conditions", theirs.conditions, ours.conditions

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
-import torch
 
 from multiscale.data.cells import Loader
-from multiscale.errors import ConfigError, FormatError
+from multiscale.errors import ConfigError
+from multiscale.fit.cells.ensemble import bootstrap, check_members, member_settings
+from multiscale.fit.cells.keeper import Keeper, identity_of
 from multiscale.fit.cells.parallel import Processes
 from multiscale.fit.cells.result import CellResult
 from multiscale.fit.cells.schedule import CellSettings
-from multiscale.fit.cells.training import Training, columns, rows
+from multiscale.fit.cells.training import Training
 from multiscale.fit.cells.watch import set_aside
 from multiscale.fit.checkpoint import Checkpoint
 from multiscale.fit.train import Bar, limit_threads
@@ -33,6 +34,7 @@ TITLE = "cells"
 def fit_cells(
     problem: CellProblem,
     *,
+    members: int = 1,
     accelerator: str = "auto",
     threads: int = 1,
     progress: bool = True,
@@ -48,6 +50,8 @@ def fit_cells(
 
     Args:
         problem: graph and cells.
+        members: fits in all, one after another; more than 1 give what all cells share intervals; see
+            `ensemble`. A checkpoint keeps every member, and more can be added later.
         accelerator: `auto` (GPU if there is one), `cpu` or `gpu`.
         threads: CPU threads of PyTorch.
         progress: show a progress bar on a terminal.
@@ -63,25 +67,57 @@ def fit_cells(
             `64`, `32`, or `bf16-mixed` (encoders in bfloat16; physics is always in float64).
 
     Raises:
-        ConfigError: an option is unknown or out of range.
+        ConfigError: an option is unknown or out of range, or `smooth` is asked of several processes.
+        DataError: most cells of an epoch were not solved, or no minibatch gave a finite gradient.
         FormatError: the checkpoint is of another fit.
     """
-    began = time.perf_counter()
     settings = _settings(options)
+    check_members(members)
     processes = Processes(accelerator)
-    model = CellModel(problem, processes.device, settings.dtype, seed=settings.seed)
+    if problem.smooth and processes.world > 1:
+        raise ConfigError(
+            "`smooth` needs all cells of a minibatch in one process; start one, or leave it at 0."
+        )
+    fits = []
+    with limit_threads(threads):
+        for member in range(members):
+            model = _model(problem, member_settings(settings, member), processes, member)
+            run = _training(model, member_settings(settings, member), processes, member)
+            identity = identity_of(problem, run.settings)
+            keeper = Keeper(checkpoint, identity, processes, save_every_s, _title(member))
+            used = {"device": str(processes.device), "threads": threads, "processes": processes.world}
+            fits.append(_fitted(run, keeper, used | {"members": members}, progress and processes.first))
+    return replace(fits[0], members=tuple(fits[1:]))
+
+
+def _fitted(training: Training, keeper: Keeper, used: dict[str, Any], show: bool) -> CellResult:
+    """Train one member to its end, or find what was kept of it."""
+    began = time.perf_counter()
+    ended = keeper.finished(training) or _run(training, keeper, show)
+    log.log(
+        logging.INFO if show else logging.DEBUG,
+        "%s: %.1f s, %s",
+        keeper.title,
+        time.perf_counter() - began,
+        ended,
+    )
+    _warn(training)
+    history = pd.DataFrame(training.history).set_index("epoch")
+    settings = asdict(training.settings) | used | {"stopped": ended}
+    return CellResult(training.model.problem, training.model, history, settings)
+
+
+def _title(member: int) -> str:
+    return f"{TITLE}-{member}" if member else TITLE
+
+
+def _model(problem: CellProblem, settings: CellSettings, processes: Processes, member: int) -> CellModel:
+    """Where a member begins; all but the first are regularised about draws from the priors."""
+    anchor = {"anchor": settings.seed} if member else {}
+    model = CellModel(problem, processes.device, settings.dtype, seed=settings.seed, **anchor)
     for expert in getattr(model.posterior, "experts", []):
         expert.mixed = settings.precision == "bf16-mixed"
-    training = _training(model, settings, processes)
-    keeper = _Keeper(checkpoint, _identity(problem, settings), processes, save_every_s)
-    with limit_threads(threads):
-        ended = keeper.finished(training) or _run(training, keeper, progress and processes.first)
-    level = logging.INFO if progress and processes.first else logging.DEBUG
-    log.log(level, "cells: %.1f s, %s", time.perf_counter() - began, ended)
-    _warn(training)
-    used = asdict(settings) | {"device": str(processes.device), "threads": threads}
-    used |= {"processes": processes.world, "stopped": ended}
-    return CellResult(problem, model, pd.DataFrame(training.history).set_index("epoch"), used)
+    return model
 
 
 def _settings(options: Mapping[str, Any]) -> CellSettings:
@@ -92,7 +128,7 @@ def _settings(options: Mapping[str, Any]) -> CellSettings:
     return CellSettings(**options)
 
 
-def _training(model: CellModel, settings: CellSettings, processes: Processes) -> Training:
+def _training(model: CellModel, settings: CellSettings, processes: Processes, member: int) -> Training:
     """Cells dealt out; without encoder networks every cell has to be fitted, and all are watched."""
     cells = model.problem.cells
     shares = {"rank": processes.rank, "world": processes.world, "dtype": settings.dtype}
@@ -102,12 +138,13 @@ def _training(model: CellModel, settings: CellSettings, processes: Processes) ->
         fitted, watched = cells if len(inside) == len(cells) else cells.take(inside), cells.take(outside)
     loader = Loader(fitted, batch_size=settings.batch_size, seed=settings.seed, **shares)
     judge = Loader(watched, batch_size=settings.batch_size, shuffle=False, **shares)
-    return Training(model, loader, judge, settings, processes)
+    weigh = bootstrap(settings.seed) if member else None
+    return Training(model, loader, judge, settings, processes, weigh=weigh)
 
 
-def _run(training: Training, keeper: _Keeper, show: bool) -> str:
+def _run(training: Training, keeper: Keeper, show: bool) -> str:
     keeper.restore(training)
-    with _PartsBar(TITLE, training.settings.max_epochs * len(training.loader), show) as bar:
+    with _PartsBar(keeper.title, training.settings.max_epochs * len(training.loader), show) as bar:
         training.show = None if bar.bar.disable else bar.tell
         ended = training.run(keeper.save)
     keeper.finish(training, ended)
@@ -129,90 +166,3 @@ class _PartsBar(Bar):
         """Show how far it is."""
         text = ", ".join(f"{name.removeprefix('log_density ')} {value:.1f}" for name, value in parts.items())
         self.bar.update(self.task, completed=step, loss=text)
-
-
-class _Keeper:
-    """Keeps an unfinished fit every few seconds, and the finished one; the first process writes.
-
-    Args:
-        checkpoint: where; None keeps nothing.
-        identity: what fit this is.
-        processes: that share it.
-        every_s: least time between two saves, s.
-    """
-
-    def __init__(
-        self, checkpoint: Checkpoint | None, identity: dict[str, Any], processes: Processes, every_s: float
-    ) -> None:
-        self.checkpoint, self.identity, self.processes, self.every_s = (
-            checkpoint,
-            identity,
-            processes,
-            every_s,
-        )
-        self.saved_at = time.monotonic()
-
-    def finished(self, training: Training) -> str:
-        """Restore what an earlier process finished; empty if none did."""
-        saved = self._get(TITLE)
-        if saved is None:
-            return ""
-        arrays = {name: torch.as_tensor(a.copy()) for name, a in saved.arrays.items()}
-        own = {n.removeprefix("model "): a for n, a in arrays.items() if n.startswith("model ")}
-        training.model.load_state_dict(own)
-        training.history = rows(saved.arrays)
-        return saved.meta["ended"]
-
-    def restore(self, training: Training) -> None:
-        """Carry an unfinished fit on."""
-        saved = self._get(f"{TITLE}.state")
-        if saved is not None:
-            training.restore(saved.arrays)
-            log.info("cells: goes on in epoch %d", training.epoch + 1)
-        self.processes.wait()  # nobody writes before all have read
-
-    def save(self, training: Training) -> None:
-        """Save the state if it is time."""
-        if self._writes and time.monotonic() - self.saved_at >= self.every_s:
-            assert self.checkpoint is not None
-            self.checkpoint.put(f"{TITLE}.state", training.state(), {"fit": self.identity})
-            self.saved_at = time.monotonic()
-
-    def finish(self, training: Training, ended: str) -> None:
-        """Keep the result, drop the state."""
-        if self._writes:
-            assert self.checkpoint is not None
-            arrays = {f"model {name}": value for name, value in training.model.state_dict().items()}
-            self.checkpoint.put(
-                TITLE, arrays | columns(training.history), {"fit": self.identity, "ended": ended}
-            )
-            self.checkpoint.drop(f"{TITLE}.")
-
-    @property
-    def _writes(self) -> bool:
-        return self.checkpoint is not None and self.processes.first
-
-    def _get(self, name: str):
-        saved = None if self.checkpoint is None else self.checkpoint.get(name)
-        if saved is None:
-            return None
-        for what, ours in self.identity.items():
-            if saved.meta["fit"].get(what) != ours:
-                raise FormatError(
-                    f"the checkpoint holds a fit with `{what}` {saved.meta['fit'].get(what)}, this one has "
-                    f"{ours}; give another folder, or what was fitted."
-                )
-        return saved
-
-
-def _identity(problem: CellProblem, settings: CellSettings) -> dict[str, Any]:
-    """What must be the same for a fit to be carried on."""
-    graph = None if problem.graph is None else problem.graph.hash()
-    shape = {name: len(part.features) for name, part in problem.cells.modalities.items()}
-    return asdict(settings) | {
-        "graph_hash": graph,
-        "cells": len(problem.cells),
-        "features": shape,
-        "latent": problem.latent,
-        "amortised": problem.amortised,
-    }

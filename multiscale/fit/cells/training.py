@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from multiscale.errors import DataError
+from multiscale.fit.cells.kept import copied, put_back, state_of
 from multiscale.fit.cells.noise import standard_normal
 from multiscale.fit.cells.objective import Tally, loss
 from multiscale.fit.cells.parallel import Processes
+from multiscale.fit.cells.rates import culprit, rate_groups, trained
 from multiscale.fit.cells.schedule import CellSettings, Plateau, kl_weight
+from multiscale.fit.cells.smooth import Smoothness
+from multiscale.fit.cells.warm import WarmStarts
 
 if TYPE_CHECKING:
     from multiscale.data.cells import CellBatch, Loader
-    from multiscale.model.cells import CellModel
+    from multiscale.model.cells import CellModel, Parts
 
-__all__ = ["ACTIVE", "NETWORKS", "Training", "columns", "rows"]
+__all__ = ["ACTIVE", "Training"]
+
+log = logging.getLogger("multiscale")
 
 ACTIVE = 0.01
 """A latent dimension is active if the posterior mean varies by more than this over cells.
@@ -29,15 +35,10 @@ ACTIVE = 0.01
 Source: Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 5.2.
 """
 
-NETWORKS = "posterior."
-"""Begins the names of the parameters of encoder networks, which have a rate of their own."""
-
 WATCHING = -1
 """Epoch of the noise with which the watched cells are judged, always the same, so that epochs compare."""
 
-HISTORY = "history "
-"""Begins the names of the columns of a history in a checkpoint."""
-
+Weights = Callable[[Tensor], Tensor]
 Shown = Callable[[int, "Mapping[str, float]"], None]
 
 
@@ -51,6 +52,7 @@ class Training:
         settings: how to train.
         processes: that share the work.
         show: told the number of minibatches so far and the parts of the objective.
+        weigh: weights of fitted cells by their positions, of a member of an ensemble; None = all 1.
     """
 
     def __init__(
@@ -61,18 +63,22 @@ class Training:
         settings: CellSettings,
         processes: Processes,
         show: Shown | None = None,
+        weigh: Weights | None = None,
     ) -> None:
         self.model, self.loader, self.watched = model, loader, watched
-        self.settings, self.processes, self.show = settings, processes, show
-        self.names, self.parameters = _trained(model)
-        self.optimiser = torch.optim.Adam(_groups(model, settings))
+        self.settings, self.processes, self.show, self.weigh = settings, processes, show, weigh
+        self.names, self.parameters = trained(model)
+        self.optimiser = torch.optim.Adam(rate_groups(model, settings))
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.modalities = list(loader.cells.modalities)
         self.plateau = Plateau(settings.patience)
-        self.best = _copied(model)
+        self.best = copied(model)
         self.epoch = self.done = self.skipped = 0
         self.history: list[dict[str, float]] = []
         self.tally, self.seconds = self._tally(), 0.0
+        alone = processes.world == 1  # else a cell belongs to another process in every epoch
+        self.warm, self.warm_watched = (WarmStarts(len(part.cells), alone) for part in (loader, watched))
+        self.smooth, self.smooth_watched = (self._smoothness(part) for part in (loader, watched))
 
     def run(self, save: Callable[[Training], None] | None = None) -> str:
         """Train to the end, and leave the model at its best.
@@ -84,7 +90,7 @@ class Training:
             why training ended, in words.
 
         Raises:
-            DataError: no minibatch of an epoch gave a finite gradient, or no cell was solved.
+            DataError: no minibatch of an epoch gave a finite gradient, or most cells were not solved.
         """
         began = time.perf_counter() - self.seconds
         while self.epoch < self.settings.max_epochs and not self.plateau.over:
@@ -120,15 +126,41 @@ class Training:
 
     def _backward(self, batch: CellBatch) -> Tensor:
         """Gradients of this process's share of the loss; returns its sums."""
-        shares = {"total": batch.total, "cells": len(self.loader.cells), "world": self.processes.world}
+        cells, world = len(self.loader.cells), self.processes.world
         prior = self.model.log_prior()
         if not len(batch.index):  # the other processes have the last cells of the epoch
-            (-prior / (shares["cells"] * shares["world"])).backward()
+            (-prior / (cells * world)).backward()
             return torch.zeros_like(self.tally.sums)
-        parts = self.model.parts(batch, self._noise(self.epoch, batch))
+        parts = self._parts_of(batch, self.epoch, self.warm)
         epochs = self.epoch + self.done / len(self.loader)
-        loss(parts, prior, kl_weight=kl_weight(epochs, self.settings.warmup), **shares).backward()
+        value = loss(
+            parts,
+            prior,
+            kl_weight=kl_weight(epochs, self.settings.warmup),
+            total=batch.total,
+            cells=cells,
+            world=world,
+            weight=None if self.weigh is None else self.weigh(batch.index),
+        )
+        if self.smooth is not None and parts.mean is not None:
+            value = value + self.smooth(batch.index, parts.mean, parts.failed)
+        value.backward()
         return self.tally.of(parts, batch)
+
+    def _parts_of(self, batch: CellBatch, epoch: int, warm: WarmStarts) -> Parts:
+        """Parts of the objective; cells whose earlier state misled the solver begin afresh."""
+        noise, near = self._noise(epoch, batch), warm.get(batch.index)
+        parts = self.model.parts(batch, noise, near)
+        if near is not None and bool((parts.failed & near.isfinite().all(1)).any()):
+            parts = self.model.parts(batch, noise)
+        warm.put(batch.index, parts.warm)
+        return parts
+
+    def _smoothness(self, loader: Loader) -> Smoothness | None:
+        problem, near = self.model.problem, loader.cells.neighbours
+        if not problem.smooth or near is None:
+            return None
+        return Smoothness(problem.smooth, near, len(problem.cells))
 
     def _noise(self, epoch: int, batch: CellBatch) -> Tensor:
         size = self.model.problem.latent
@@ -138,17 +170,15 @@ class Training:
         """Judge the model, note the epoch, and begin the next."""
         began = time.perf_counter()
         if self.skipped == self.done:
-            raise DataError(f"epoch {self.epoch + 1}: no minibatch gave a finite gradient; {self._culprit()}")
-        if not self.tally.solved:
-            raise DataError(
-                f"epoch {self.epoch + 1}: the network of no cell was solved; check the graph's parameters, "
-                "its volumes and `priors`."
-            )
-        judged, active = self.watch()
+            cause = culprit(self.names, self.parameters)
+            raise DataError(f"epoch {self.epoch + 1}: no minibatch gave a finite gradient; {cause}")
+        self._check_solved()
+        judged, rough, active = self.watch()
         counts = self.epoch + 1 >= self.settings.warmup
         row = {"epoch": self.epoch + 1.0, **self._parts(self.tally), **self._parts(judged, "watched_")}
         row |= {
             "log_prior": float(self.model.log_prior().detach()),
+            **({} if self.smooth is None else {"watched_smooth": rough}),
             "active_units": float(active),
             "kl_weight": kl_weight(self.epoch + 1, self.settings.warmup),
             "rate": self.plateau.rate,
@@ -157,31 +187,49 @@ class Training:
             "seconds": self.seconds + time.perf_counter() - began,
         }
         self.history.append(row)
-        if self.plateau.see(judged.elbo, counts):
-            self.best = _copied(self.model)
-        self._set_rates()
+        if self.plateau.see(judged.elbo - rough, counts):
+            self.best = copied(self.model)
+        self.set_rates()
         self.epoch, self.done, self.skipped = self.epoch + 1, 0, 0
         self.tally, self.seconds = self._tally(), 0.0
 
-    def _culprit(self) -> str:
-        """Which parameters have no finite gradient."""
-        odd = [n for n, p in zip(self.names, self.parameters, strict=True) if not _finite(p)]
-        return f"that of `{odd[0]}` is not; check priors and readings." if odd else "check the readings."
+    def _check_solved(self) -> None:
+        """Warn of the first cells that were not solved; they are no reason to go on if they are most."""
+        failed, solved = self.tally.failed, int(self.tally.solved)
+        said = f"epoch {self.epoch + 1}: the network of {failed} of {failed + solved} cells was not solved"
+        if failed > solved:
+            raise DataError(f"{said}; check the graph's parameters, its volumes and `priors`.")
+        if failed and not any(row["failed"] for row in self.history):
+            log.warning("cells: %s; they teach nothing, see `failed` of `history`.", said)
 
-    def watch(self) -> tuple[Tally, int]:
-        """The bound of the watched cells, and how many latent dimensions are active among them."""
-        tally, size = self._tally(), self.model.problem.latent
-        moments = torch.zeros(2, size, dtype=torch.float64, device=self.processes.device)
+    def watch(self) -> tuple[Tally, float, int]:
+        """The bound of the watched cells, their roughness, and how many latent dimensions are active."""
+        tally, own = self._tally(), self.watched.cells is self.loader.cells
+        means, index, failed = [], [], []
         with torch.no_grad():
             for batch in self.watched.epoch(0):
                 if len(batch.index):
                     batch = batch.to(self.processes.device)
-                    tally.add(tally.of(self.model.parts(batch, self._noise(WATCHING, batch)), batch))
-                    mean = self.model.encode(batch)[0].to(torch.float64)
-                    moments += torch.stack([mean.sum(0), (mean * mean).sum(0)])
-        tally.sums, moments = self.processes.sum([tally.sums, moments])
+                    parts = self._parts_of(batch, WATCHING, self.warm_watched)
+                    weight = self.weigh(batch.index) if own and self.weigh is not None else None
+                    tally.add(tally.of(parts, batch, weight))
+                    means.append(self.model.encode(batch)[0].to(torch.float64))
+                    index.append(batch.index)
+                    failed.append(parts.failed)
+        rough = 0.0
+        if self.smooth_watched is not None:
+            rough = float(self.smooth_watched(torch.cat(index), torch.cat(means), torch.cat(failed)))
+        tally.sums, active = self._summed(tally.sums, means)
+        return tally, rough, active
+
+    def _summed(self, sums: Tensor, means: list[Tensor]) -> tuple[Tensor, int]:
+        """Sums over processes, and the active dimensions by posterior means of their cells."""
+        moments = torch.zeros(2, self.model.problem.latent, dtype=torch.float64, device=sums.device)
+        for mean in means:
+            moments += torch.stack([mean.sum(0), (mean * mean).sum(0)])
+        sums, moments = self.processes.sum([sums, moments])
         mean, square = moments / len(self.watched.cells)
-        return tally, int((square - mean * mean > ACTIVE).sum())
+        return sums, int((square - mean * mean > ACTIVE).sum())
 
     def _tally(self) -> Tally:
         return Tally.empty(self.modalities, self.model.problem.latent, self.processes.device)
@@ -191,85 +239,15 @@ class Training:
         densities = {f"{before}log_density {name}": v for name, v in tally.log_densities.items()}
         return {f"{before}elbo": tally.elbo, f"{before}kl": float(tally.kl.sum()), **densities}
 
-    def _set_rates(self) -> None:
+    def set_rates(self) -> None:
+        """Lower all rates to what the plateau says."""
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.plateau.rate
 
-    # What a checkpoint holds
-
     def state(self) -> dict[str, Any]:
         """All that decides what comes next, as arrays by name."""
-        found: dict[str, Any] = {f"model {name}": value for name, value in self.model.state_dict().items()}
-        found |= {f"best {name}": value for name, value in self.best.items()}
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            moments = self.optimiser.state.get(parameter, {})
-            found |= {f"adam {key} {name}": value for key, value in moments.items()}
-        found |= columns(self.history)
-        found["position"] = np.array([self.epoch, self.done, self.skipped, self.plateau.waited])
-        found["plateau"] = np.array([self.plateau.best, self.plateau.rate, self.seconds])
-        return found | {"tally": self.tally.sums}
+        return state_of(self)
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on where `state` was taken."""
-        device = self.processes.device
-        self.model.load_state_dict(_named(arrays, "model ", device))
-        self.best = _named(arrays, "best ", device)
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            keys = [k for k in ("step", "exp_avg", "exp_avg_sq") if f"adam {k} {name}" in arrays]
-            where = {"step": "cpu"}
-            self.optimiser.state[parameter] = {
-                key: torch.as_tensor(arrays[f"adam {key} {name}"].copy(), device=where.get(key, device))
-                for key in keys
-            }
-        self.history = rows(arrays)
-        self.epoch, self.done, self.skipped, self.plateau.waited = map(int, arrays["position"])
-        self.plateau.best, self.plateau.rate, self.seconds = map(float, arrays["plateau"])
-        self.tally.sums = torch.as_tensor(arrays["tally"].copy(), device=device)
-        self._set_rates()
-
-
-def columns(history: list[dict[str, float]]) -> dict[str, np.ndarray]:
-    """A history as one array per column; names tell their order, which files do not keep."""
-    table = pd.DataFrame(history)
-    return {f"{HISTORY}{i:03d} {name}": table[name].to_numpy(float) for i, name in enumerate(table)}
-
-
-def rows(arrays: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
-    """A history from what `columns` gave."""
-    found = sorted(name for name in arrays if name.startswith(HISTORY))
-    names = [name.removeprefix(HISTORY).partition(" ")[2] for name in found]
-    columns = [arrays[name].tolist() for name in found]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _trained(model: torch.nn.Module) -> tuple[list[str], list[torch.nn.Parameter]]:
-    found = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-    return [name for name, _ in found], [value for _, value in found]
-
-
-def _groups(model: CellModel, settings: CellSettings) -> list[dict[str, Any]]:
-    """Parameters with their rates: encoder networks, and everything else (free posteriors too)."""
-    names, parameters = _trained(model)
-    network = [model.amortised and name.startswith(NETWORKS) for name in names]
-    pairs = list(zip(network, parameters, strict=True))
-    groups = [
-        {"params": [p for inside, p in pairs if inside], "lr": settings.learning_rate},
-        {"params": [p for inside, p in pairs if not inside], "lr": settings.graph_rate},
-    ]
-    return [group for group in groups if group["params"]]
-
-
-def _copied(model: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _named(arrays: Mapping[str, np.ndarray], prefix: str, device: torch.device) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): torch.as_tensor(array.copy(), device=device)
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
-
-
-def _finite(parameter: Tensor) -> bool:
-    return parameter.grad is None or bool(parameter.grad.isfinite().all())
+        put_back(self, arrays)

@@ -36,14 +36,31 @@ class World:
     theta: Tensor
     condition: int | None
 
-    def state(self, z: Tensor, batch: CellBatch) -> CellState | None:
-        """Physical state of cells in this world; None without a graph."""
+    def state(self, z: Tensor, batch: CellBatch, warm: Tensor | None = None) -> CellState | None:
+        """Physical state of cells in this world; None without a graph.
+
+        Args:
+            z: latent states, shape (cell, latent).
+            batch: whose batches and conditions count.
+            warm: of earlier states of the same cells, shape (cell, number).
+        """
         if self.physics is None:
             return None
         condition = batch.condition
         if self.condition is not None:
             condition = torch.full_like(condition, self.condition)
-        return self.physics(self.theta, self.model.totals(z, batch.batch), condition)
+        return self.physics(self.theta, self.model.totals(z, batch.batch), condition, warm)
+
+    def solved(
+        self, z: Tensor, batch: CellBatch, warm: Tensor | None
+    ) -> tuple[CellState | None, Tensor | None]:
+        """State, and which cells were not solved; earlier states are used where they change no result."""
+        if self.physics is None or not self.physics.unique:
+            warm = None
+        state = self.state(z, batch, warm)
+        if state is not None and warm is not None and not bool(state.solved.all()):
+            state = self.state(z, batch)
+        return state, None if state is None else ~state.solved
 
 
 def world(

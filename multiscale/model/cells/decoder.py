@@ -87,10 +87,16 @@ class Signals:
             condition: of every cell.
         """
         z = z.to(self.dtype)
-        ln_signal = torch.addmm(self._baseline(shared), z, self._loadings(shared).T)
-        if self._name("batch") in shared:
+        of_z, slopes = z, self._loadings(shared)
+        if (
+            self._name("batch") in shared
+        ):  # shifts are loadings of indicators: no further pass over all features
             shift = shared[self._name("batch")]
-            ln_signal = ln_signal + by_batch(shift, batch, shift.new_zeros(shift.shape[1]))
+            of_z, slopes = (
+                torch.cat([z, _indicator(batch, z, len(shift))], 1),
+                torch.cat([slopes, shift.T], 1),
+            )
+        ln_signal = torch.addmm(self._baseline(shared), of_z, slopes.T)
         if state is not None and self._readouts is not None:
             quantity = self._readouts(state, condition).to(self.dtype)
             ln_signal = ln_signal.index_add(1, self._physical, quantity)
@@ -142,6 +148,11 @@ class Signals:
             seen = relative[..., None] * shared[self._name("head slope")]
             heads = heads.index_add(1, self._matched, seen)
         return heads
+
+
+def _indicator(batch: Tensor, like: Tensor, batches: int) -> Tensor:
+    """1 for the batch of every cell, nowhere for −1, shape (cell, batch)."""
+    return (batch[:, None] == torch.arange(batches, device=batch.device)).to(like.dtype)
 
 
 def _readouts(physical: Readout | None, physics: CellPhysics | None) -> Readouts | None:

@@ -64,6 +64,8 @@ class EquilibriumCells(CellPhysics):
         device: where to compute.
     """
 
+    unique = True
+
     def __init__(
         self,
         graph: Graph,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,11 @@ from torch import Generator, Tensor, nn
 
 from multiscale.data.cells import CellBatch
 from multiscale.encoders.cell import CellEncoder, FreePosterior
+from multiscale.model.cells.anchor import anchored, graph_anchor
 from multiscale.model.cells.begin import Beginning, molecule_loadings
 from multiscale.model.cells.decoder import Signals
 from multiscale.model.cells.problem import CellProblem
-from multiscale.model.cells.shared import COLUMNS, Shared
+from multiscale.model.cells.shared import COLUMNS, Group, Shared
 from multiscale.model.cells.state import CellState
 from multiscale.model.cells.totals import ln_totals, total_groups
 from multiscale.model.parameters import ParameterTable
@@ -36,11 +38,16 @@ class Parts(NamedTuple):
             and for cells that failed.
         kl: of every latent dimension, nats, shape (cell, latent).
         failed: cells whose physics was not solved, bool, shape (cell,).
+        mean: of the posteriors, shape (cell, latent).
+        warm: what the next solve of the same cells may start from, shape (cell, number); None if where it
+            starts could matter, or there is no physics.
     """
 
     log_density: dict[str, Tensor]
     kl: Tensor
     failed: Tensor
+    mean: Tensor | None = None
+    warm: Tensor | None = None
 
 
 def kl_to_prior(mean: Tensor, ln_sd: Tensor) -> Tensor:
@@ -65,6 +72,8 @@ class CellModel(nn.Module):
         device: where to compute.
         dtype: of networks and signals; physics is float64.
         seed: of all first values.
+        anchor: of a member of an ensemble, the seed of draws from all priors about which it is regularised;
+            None: priors stay where they are.
 
     Attributes:
         shared: parameters that all cells share, by name, with priors.
@@ -78,6 +87,7 @@ class CellModel(nn.Module):
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
+        anchor: int | None = None,
     ) -> None:
         super().__init__()
         self.problem, self.dtype = problem, dtype
@@ -89,18 +99,43 @@ class CellModel(nn.Module):
         )
         begin = Beginning(problem, seed)
         totals = total_groups(problem, molecule_loadings(problem, begin.loading))
-        typical = self._typical_state(totals[0].filled(None) if totals else np.zeros(0), where)
-        self.modalities = {
-            name: Signals(problem, name, begin.loading[name], self.physics, typical, where, dtype)
-            for name in problem.cells.modalities
-        }
+        self.modalities = self._signals(totals, begin)
         groups = [group for part in self.modalities.values() for group in part.groups]
+        if anchor is not None:
+            totals, groups = self._anchor(totals, groups, begin, anchor)
         constants = {f"{name} typical": part.typical for name, part in self.modalities.items()}
         self.shared = Shared([*totals, *groups], dtype, constants).to(where)
         self.posterior = self._posterior(begin, seed).to(where)
         for i, name in enumerate(self.modalities):
             self.register_buffer(f"seen_mean_{i}", self._tensor(begin.seen_mean[name], where))
             self.register_buffer(f"seen_sd_{i}", self._tensor(begin.seen_sd[name], where))
+
+    def _signals(self, totals: list[Group], begin: Beginning) -> dict[str, Signals]:
+        """Signals of all modalities, whose scales begin where a typical cell says."""
+        device = self.graph_theta.device
+        typical = self._typical_state(totals[0].filled(None) if totals else np.zeros(0), device)
+        return {
+            name: Signals(self.problem, name, begin.loading[name], self.physics, typical, device, self.dtype)
+            for name in self.problem.cells.modalities
+        }
+
+    def _anchor(
+        self, totals: list[Group], groups: list[Group], begin: Beginning, seed: int
+    ) -> tuple[list[Group], list[Group]]:
+        """Move all priors to draws; scales begin where a typical cell with the drawn totals says."""
+        rng = np.random.default_rng(seed)
+        if self.physics is not None:
+            moved = graph_anchor(self.physics.parameters, rng)
+            self.register_buffer("graph_anchor", moved)
+            with torch.no_grad():
+                self.graph_theta.copy_(moved)
+        totals = anchored(totals, rng)
+        there = [group for part in self._signals(totals, begin).values() for group in part.groups]
+        groups = [
+            replace(g, start=g.filled(t.start)) if t.start is not None else g
+            for g, t in zip(groups, there, strict=True)
+        ]
+        return totals, anchored(groups, rng)
 
     @property
     def amortised(self) -> bool:
@@ -161,13 +196,19 @@ class CellModel(nn.Module):
             size = batch.ln_size[name].to(self.dtype)
             y = _only(counts, batch.values[name])
             density = part.channel.log_density(y, ln_signal, heads, values, size)
-            found[name] = _only(counts, density).sum(1, dtype=torch.float64)
+            found[name] = (
+                _only(counts, density).sum(1).double()
+            )  # summed pairwise; a copy in float64 costs more
         return found
 
     def log_prior(self) -> Tensor:
         """Log density of all shared parameters and of those of the graph, nats, float64, shape ()."""
         own = self.shared.log_prior()
-        return own if self.physics is None else own + self.physics.parameters.log_prior(self.graph_theta)[0]
+        if self.physics is None:
+            return own
+        moved = self._buffers.get("graph_anchor")
+        theta = self.graph_theta if moved is None else self.graph_theta - moved
+        return own + self.physics.parameters.log_prior(theta)[0]
 
     def parts(self, batch: CellBatch, noise: Tensor, warm: Tensor | None = None) -> Parts:
         """Parts of the objective for one draw z = mean + sd · noise per cell.
@@ -187,7 +228,10 @@ class CellModel(nn.Module):
             name: torch.where(failed, 0.0, value)
             for name, value in self.log_densities(batch, z, state).items()
         }
-        return Parts(density, kl_to_prior(mean, ln_sd), failed)
+        again = None
+        if state is not None and self.physics is not None and self.physics.unique:
+            again = state.warm
+        return Parts(density, kl_to_prior(mean, ln_sd), failed, mean, again)
 
     def expected(self, batch: CellBatch, z: Tensor, state: CellState | None) -> dict[str, Tensor]:
         """Per modality expected readings, shape (cell, feature)."""
@@ -270,7 +314,7 @@ class CellModel(nn.Module):
         y = _only(counts, batch.values[name]).to(self.dtype)
         seen = self.modalities[name].channel.seen(y, batch.ln_size[name].to(self.dtype))
         mean, sd = self.get_buffer(f"seen_mean_{number}"), self.get_buffer(f"seen_sd_{number}")
-        return _only(counts, (seen - mean) / sd)
+        return _only(counts, torch.addcmul(-mean / sd, seen, 1 / sd))  # one pass
 
 
 def _counts(name: str, batch: CellBatch) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pandas as pd
 import torch
@@ -40,7 +41,11 @@ class CellPhysics(ABC):
         species: names of all species: the columns of `CellState.ln_x`.
         start: centre of the prior of `ln_total`, shape (molecule,).
         parameters: theta of the graph, which all cells share, with its priors.
+        unique: whether parameters and totals leave one state only, so that it does not matter where a solver
+            starts; a network of reactions may have several.
     """
+
+    unique: ClassVar[bool] = False
 
     def __init__(self, parameters: ParameterTable, inventory: Inventory, start: Tensor) -> None:
         self.parameters, self.inventory, self.start = parameters, inventory, start

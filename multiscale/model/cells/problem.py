@@ -41,11 +41,15 @@ class CellProblem:
         amortised: whether encoder networks give the posteriors of cells; default from 2,000 cells on.
         hidden: width of the encoder networks.
         layers: their hidden layers.
+        smooth: strength s of the penalty s/2 Σ_ij w_ij |μ_i − μ_j|² on posterior means of neighbouring
+            cells, w being `cells.neighbours`, in nats per unit of w; of a minibatch of b of N cells the pairs
+            within it count (N − 1)/(b (b − 1)) times, which is unbiased for cells in memory.
 
     Raises:
         ConfigError: an option is wrong.
         GraphError: the graph is inconsistent, or lacks what the regime needs.
-        DataError: no feature is in the graph, or `targets` or interventions do not fit it.
+        DataError: no feature is in the graph, or `targets` or interventions do not fit it; or `smooth` is
+            asked for and cells have no neighbours.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class CellProblem:
         amortised: bool | None = None,
         hidden: int = 128,
         layers: int = 2,
+        smooth: float = 0.0,
     ) -> None:
         if regime not in CELL_REGIMES:
             raise ConfigError(f"`regime` is `{regime}`; {nearest(str(regime), CELL_REGIMES)}")
@@ -70,6 +75,7 @@ class CellProblem:
                 raise ConfigError(f"`{name}` must be a positive whole number; got {value!r}.")
         self.graph, self.cells, self.regime, self.temperature = graph, cells, regime, float(temperature)
         self.latent, self.hidden, self.layers = latent, hidden, layers
+        self.smooth = _smooth(smooth, cells)
         self.priors = priors or CellPriors()
         self.amortised = len(cells) > FREE if amortised is None else bool(amortised)
         _check_names(cells)
@@ -138,6 +144,15 @@ class CellProblem:
             for name, part in self.matches.items()
         )
 
+    def __repr__(self) -> str:
+        """Say what is asked, and what reads the graph."""
+        graph = "no graph" if self.graph is None else f"graph `{self.graph.name}`"
+        posterior = "encoder networks" if self.amortised else "a posterior of each cell"
+        asked = (
+            f"{graph}, {self.regime}; {len(self.cells)} cells, {self.latent} latent dimensions, {posterior}"
+        )
+        return "\n    ".join([asked, *self.describe().splitlines()])
+
     def with_cells(self, cells: Cells) -> CellProblem:
         """The same question about other cells of the same modalities and features."""
         return self._like(self.graph, cells)
@@ -157,6 +172,7 @@ class CellProblem:
             amortised=self.amortised,
             hidden=self.hidden,
             layers=self.layers,
+            smooth=self.smooth,
         )
 
     def _readings(self) -> dict[str, Reading]:
@@ -174,6 +190,18 @@ class CellProblem:
             match(names.everything, every)  # says why, where names are alike
             raise DataError("no feature of any modality reads the graph; name its nodes in `targets`.")
         return found
+
+
+def _smooth(smooth: float, cells: Cells) -> float:
+    """Strength of the pull between neighbours, checked."""
+    if not (isinstance(smooth, float | int) and 0 <= smooth < np.inf):
+        raise ConfigError(f"`smooth` must be 0 or positive and finite; got {smooth!r}.")
+    if smooth and cells.neighbours is None:
+        raise DataError(
+            "`smooth` pulls neighbouring cells together, and `cells.neighbours` is None; name them in "
+            "`neighbours_key` when reading, or leave `smooth` at 0."
+        )
+    return float(smooth)
 
 
 def _check_names(cells: Cells) -> None:

@@ -7,23 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 
+from multiscale.config.cells import CellsSection, ModelSection
+from multiscale.config.readings import EncoderSection, ReadingsSection
+from multiscale.config.section import AssaySection, Section, TableSection
 from multiscale.errors import ConfigError, nearest
 
 __all__ = [
-    "Condition",
+    "CELL_FILES",
+    "FILES",
+    "OPTION_FILES",
     "Config",
     "Controls",
     "DataSection",
-    "EncoderSection",
     "Fit",
     "Holdout",
-    "HoldoutRows",
-    "ReadingsSection",
-    "SequenceSection",
     "SolverSection",
-    "TableSection",
     "Uncertainty",
     "read_config",
     "with_paths",
@@ -34,129 +34,19 @@ FORMAT_VERSION = 1
 READINGS_STARTS = 8
 """Starting points of a fit to readings, if not stated."""
 
+OF_CELLS = {"fit": {"max_epochs": 200, "batch_size": 512}, "controls": {"rewirings": 0}}
+"""Settings of fits of single cells, if not stated."""
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TableSection(_Section):
-    """One table of measurements: `[data.tables.<name>]`; further keys are options of the assay."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    path: str = Field(description="TSV or CSV file: a path, or a path below datasets/")
-    assay: str = Field(description="name of the assay that produced the table")
+PATH, SECTION = "<path>", "<section>"
+"""Which of its two forms `data.cells` has; users never see these words."""
 
 
-class AssaySection(_Section):
-    """One assay of the AnnData: `[data.assays.<name>]`; further keys are options of the assay."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    type: str = Field(description="name of the assay")
+def _form(given: Any) -> str:
+    """Tell a path from a section."""
+    return PATH if isinstance(given, str) else SECTION
 
 
-class SequenceSection(_Section):
-    """Which column holds the sequence of a molecule: `sequence` of readings."""
-
-    molecule: str = Field(description="molecule of the graph")
-    column: str = Field(description="column with sequences, or with changes of the wild type")
-    alphabet: str = Field(default="protein", description="protein, protein*, protein-, dna, rna, or letters")
-    reference: str | None = Field(
-        default=None,
-        description='sequence of the wild type; "" = there is none; not stated = the row that is marked',
-    )
-    reference_where: dict[str, Any] | None = Field(
-        default=None, description="value of a column that marks the wild type, such as { WT = true }"
-    )
-    first: int = Field(default=1, description="number of the first residue")
-    notation: Literal["sequence", "hgvs", "mutations"] = Field(
-        default="sequence", description="whole sequences, HGVS (p.Ala24Gly), or A24G:T30P"
-    )
-
-
-class HoldoutRows(_Section):
-    """Rows drawn to be predicted instead of fitted: `holdout` of readings."""
-
-    fraction: float = Field(gt=0, lt=1, description="share of the rows, or of the groups")
-    seed: int = Field(default=0, ge=0)
-    by: list[str] = Field(default=[], description="columns whose equal rows are held out together")
-
-
-class Condition(_Section):
-    """What a row was measured under: a number, or a column: `conditions` of readings."""
-
-    value: float | None = Field(default=None, description="the same for all rows")
-    column: str | None = Field(default=None, description="column with a number per row")
-    unit: str | None = Field(
-        default=None,
-        description="none = that in which the column's name ends; of a value µM, K or M (denaturant)",
-    )
-
-
-def _condition(given: Any) -> Any:
-    """`0.5`, `"column"` or `{ column = "...", unit = "nM" }` as a section."""
-    if isinstance(given, str):
-        return {"column": given}
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return {"value": given}
-    if isinstance(given, dict) and (given.get("value") is None) == (given.get("column") is None):
-        raise ValueError("must be a number, the name of a column, or { column = ..., unit = ... }")
-    return given
-
-
-def _listed(given: Any) -> Any:
-    """One section in place of a list of one."""
-    return [given] if isinstance(given, dict) else given
-
-
-class ReadingsSection(_Section):
-    """Readings of the molecular scale, one vessel per row: `[data.readings.<name>]`.
-
-    Further keys are options of the instrument.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    path: str = Field(description="table: a path, or a path below the folder that MULTISCALE_DATA names")
-    instrument: str = Field(description="name of the instrument, such as fitness, affinity or titration")
-    format: str = Field(default="table", description="layout of the file: table, dimsum or mavedb")
-    sequence: Annotated[
-        list[SequenceSection],
-        BeforeValidator(_listed, json_schema_input_type=SequenceSection | list[SequenceSection]),
-    ] = Field(default=[], description="columns with sequences of molecules, one or a list")
-    entities: dict[str, str] = Field(
-        default_factory=dict, description="column by kind of entity, such as drug or receptor"
-    )
-    conditions: dict[
-        str, Annotated[Condition, BeforeValidator(_condition, json_schema_input_type=float | str | Condition)]
-    ] = Field(
-        default_factory=dict,
-        description="by molecule (µM), temperature (K), denaturant (M): number, column, or column with unit",
-    )
-    split: str | None = Field(default=None, description="column with labels such as training and validation")
-    holdout: HoldoutRows | None = Field(default=None, description="draws rows with label test instead")
-    fitted: list[str] | None = Field(
-        default=None,
-        min_length=1,
-        description='labels that are fitted, the others are predicted; none = ["training"], if there are any',
-    )
-    where: dict[str, Any] = Field(
-        default_factory=dict, description="rows that are kept, by value of a column"
-    )
-    duplicates: Literal["keep", "refuse", "mean"] = Field(
-        default="keep", description="rows of the same variant under the same conditions"
-    )
-    wild_type: dict[str, float | str] | None = Field(
-        default=None, description="cells of a row added for the wild type, by column; none = no such row"
-    )
-
-
-class EncoderSection(_Section):
-    """How energies depend on what was measured: `[encoders.<name>]`; further keys are its options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    type: str = Field(description="name of the encoder, such as additive or pairwise")
-
-
-class DataSection(_Section):
+class DataSection(Section):
     """What is measured: `[data]`."""
 
     anndata: str | None = Field(
@@ -167,7 +57,13 @@ class DataSection(_Section):
         default=None, description="obs column whose categories become contexts; none = one per cell"
     )
     pairs: bool = Field(default=False, description="also form a context for every ordered pair of groups")
-    cells: str | None = Field(default=None, description="table with volume_fL and surface_um2 per context")
+    cells: (
+        Annotated[Annotated[str, Tag(PATH)] | Annotated[CellsSection, Tag(SECTION)], Discriminator(_form)]
+        | None
+    ) = Field(
+        default=None,
+        description="table with volume_fL and surface_um2 per context; or [data.cells]: single cells",
+    )
     contexts: str | None = Field(
         default=None,
         description="table of contexts: `context`, and what is known of them: volume_fL, preequilibrate",
@@ -178,7 +74,7 @@ class DataSection(_Section):
     readings: dict[str, ReadingsSection] = Field(default_factory=dict)
 
 
-class SolverSection(_Section):
+class SolverSection(Section):
     """How time courses are integrated: `[solver]`."""
 
     rtol: float = Field(default=1e-6, gt=0, lt=1, description="relative tolerance of a step")
@@ -188,7 +84,7 @@ class SolverSection(_Section):
     max_steps: int = Field(default=100_000, ge=1, description="most steps per context")
 
 
-class Fit(_Section):
+class Fit(Section):
     """How it is fitted: `[fit]`."""
 
     starts: int = Field(
@@ -204,11 +100,38 @@ class Fit(_Section):
     method: Literal["auto", "newton", "minibatch"] = Field(
         default="auto", description="of fits to readings: exact curvature, or parts of the rows in turn"
     )
-    batch_size: int = Field(default=4096, ge=1, description="rows per step of minibatch")
-    max_epochs: int = Field(default=100, ge=1, description="most passes of minibatch over all rows")
+    batch_size: int = Field(
+        default=4096, ge=1, description="rows per step of minibatch; cells per step, 512 if not stated"
+    )
+    max_epochs: int = Field(
+        default=100, ge=1, description="most passes over all rows, or over all cells, 200 if not stated"
+    )
+    learning_rate: float = Field(
+        default=2e-3, gt=0, allow_inf_nan=False, description="of cells: rate of the encoder networks"
+    )
+    graph_rate: float = Field(
+        default=2e-2, gt=0, allow_inf_nan=False, description="of cells: rate of everything else"
+    )
+    kl_warmup: float | None = Field(
+        default=None, ge=0, description="of cells: epochs until the KL counts in full; none = 20, or a third"
+    )
+    patience: int = Field(
+        default=20, ge=1, description="of cells: epochs without gain after which training ends"
+    )
+    validation: float = Field(
+        default=0.1, ge=0, lt=1, description="of cells: share set aside to judge training"
+    )
+    members: int = Field(
+        default=1,
+        ge=1,
+        description="of cells: fits from different seeds, for intervals of what all cells share",
+    )
+    precision: Literal["64", "32", "bf16-mixed"] = Field(
+        default="32", description="of cells: numbers of networks; physics is always in 64 bits"
+    )
 
 
-class Holdout(_Section):
+class Holdout(Section):
     """What is held out to judge the fit: `[holdout]`."""
 
     table: str = Field(description="name of the table that is held out in parts")
@@ -223,21 +146,25 @@ class Holdout(_Section):
     seed: int = Field(default=0, ge=0)
 
 
-class Controls(_Section):
+class Controls(Section):
     """Controls on the same split and budget: `[controls]`."""
 
     rewirings: int = Field(
         default=100,
         ge=0,
         le=100_000,
-        description="number of degree-preserving rewirings of the graph; more can be added to a finished run",
+        description="number of degree-preserving rewirings of the graph; more can be added to a finished "
+        "run; of single cells 0 if not stated",
+    )
+    without_graph: bool = Field(
+        default=True, description="of cells: whether a control without a graph is fitted to the same cells"
     )
     workers: int = Field(
         default=0, ge=0, description="processes that share the controls; 0 = one per core; changes no result"
     )
 
 
-class Uncertainty(_Section):
+class Uncertainty(Section):
     """How sure the fit is: `[uncertainty]`. All intervals are 90 % intervals."""
 
     draws: int = Field(
@@ -251,7 +178,7 @@ class Uncertainty(_Section):
     )
 
 
-class Config(_Section):
+class Config(Section):
     """A fit: graph, data, fit, what is held out, controls, uncertainty."""
 
     format_version: int = Field(default=FORMAT_VERSION, ge=1)
@@ -269,6 +196,7 @@ class Config(_Section):
     )
     data: DataSection
     encoders: dict[str, EncoderSection] = Field(default_factory=dict)
+    model: ModelSection = Field(default_factory=ModelSection)
     solver: SolverSection = Field(default_factory=SolverSection)
     fit: Fit = Field(default_factory=Fit)
     holdout: Holdout | None = None
@@ -277,17 +205,29 @@ class Config(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _starts_of_readings(cls, given: Any) -> Any:
-        """Rows of a scan are many and determine much: fewer starts do."""
-        data, fit = (given.get(key, {}) if isinstance(given, dict) else None for key in ("data", "fit"))
-        if not (isinstance(data, dict) and isinstance(fit, dict) and data.get("readings")):
+    def _usual(cls, given: Any) -> Any:
+        """Starts and steps depend on what is fitted: rows of a scan determine much, so fewer starts do."""
+        data = given.get("data", {}) if isinstance(given, dict) else None
+        if not isinstance(data, dict):
             return given
-        return given | {"fit": {"starts": READINGS_STARTS} | fit}
+        usual: dict[str, dict[str, Any]] = {}
+        if data.get("readings"):
+            usual = {"fit": {"starts": READINGS_STARTS}}
+        elif data.get("cells") and not isinstance(data["cells"], str):
+            usual = OF_CELLS
+        parts = {name: given.get(name, {}) for name in usual}
+        stated = {name: usual[name] | part for name, part in parts.items() if isinstance(part, dict)}
+        return given | stated
 
     @property
     def molecular(self) -> bool:
         """Whether it fits readings of the molecular scale."""
         return bool(self.data.readings)
+
+    @property
+    def cells(self) -> CellsSection | None:
+        """Single cells that it fits; None if it fits something else."""
+        return self.data.cells if isinstance(self.data.cells, CellsSection) else None
 
 
 def read_config(path: str | Path) -> Config:
@@ -331,6 +271,9 @@ def _anchored(config: Config, folder: Path) -> Config:
 FILES = ("anndata", "cells", "contexts", "interventions")
 """Keys of `[data]` that name a file."""
 
+CELL_FILES = ("anndata", "mudata", "interventions")
+"""Keys of `[data.cells]` that name a file."""
+
 OPTION_FILES = ("table", "path")
 """Options of encoders that name a file."""
 
@@ -342,7 +285,13 @@ def with_paths(config: Config, change: Callable[[str], str]) -> Config:
         {name: part.model_copy(update={"path": change(part.path)}) for name, part in parts.items()}
         for parts in (data.tables, data.readings)
     )
-    files = {name: value and change(value) for name in FILES for value in [getattr(data, name)]}
+    files: dict[str, Any] = {
+        name: change(value) for name in FILES for value in [getattr(data, name)] if isinstance(value, str)
+    }
+    if config.cells is not None:
+        named = {name: value for name in CELL_FILES if (value := getattr(config.cells, name))}
+        changed = {name: change(value) for name, value in named.items()}
+        files["cells"] = config.cells.model_copy(update=changed)
     encoders = {
         name: EncoderSection.model_validate(_option_files(part.model_dump(), change))
         for name, part in config.encoders.items()
@@ -351,7 +300,7 @@ def with_paths(config: Config, change: Callable[[str], str]) -> Config:
         update={
             "graph": change(config.graph),
             "priors_from": [change(name) for name in config.priors_from],
-            "data": data.model_copy(update=files | {"tables": tables, "readings": readings}),
+            "data": data.model_copy(update={**files, "tables": tables, "readings": readings}),
             "encoders": encoders,
         }
     )
@@ -371,7 +320,7 @@ def _option_files(options: Any, change: Callable[[str], str]) -> Any:
 
 def _sentence(error: Any) -> str:
     """One pydantic error as a sentence with key, value and remedy."""
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"] if part not in (PATH, SECTION))
     if error["type"] == "extra_forbidden":
         return f"unknown key `{key}`; {nearest(str(error['loc'][-1]), _known_keys(error['loc'][:-1]))}"
     if error["type"] == "missing":

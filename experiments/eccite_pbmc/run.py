@@ -1,0 +1,70 @@
+"""Do complexes help to predict hidden antibody counts of 49 antibodies of ECCITE-seq?
+
+    python experiments/eccite_pbmc/run.py --out FOLDER [--quick] [--workers 2]
+
+Finished fits lie in the folder, so that a run that was stopped goes on; the tables are printed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one fit per core
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+import multiscale as ms
+from multiscale.data.cells import Cells
+from multiscale.fit.cells.heldout import overdispersed
+from multiscale.fit.cells.heldout_report import main
+from multiscale.fit.cells.heldout_trials import HeldOut
+from multiscale.model.cells.priors import CellPriors
+
+HERE = Path(__file__).parent
+GRAPHS = HERE.parent.parent / "graphs"
+
+
+def read_matrix(folder: Path, panel: str, kind: str) -> pd.DataFrame:
+    """Counts of one kind of feature, (cell, feature)."""
+    cells, features = (
+        (folder / f"{panel}_{name}.txt").read_text(encoding="utf-8").splitlines()
+        for name in ("cells", f"{kind}_features")
+    )
+    counts = sparse.load_npz(folder / f"{panel}_{kind}.npz").toarray().T
+    return pd.DataFrame(counts, index=cells, columns=[name.strip('"') for name in features])
+
+
+def read_cells(config: dict[str, Any], data: Path, graph: ms.Graph) -> Cells:
+    """Cells with the genes that vary and those of the graph."""
+    rna, proteins = (read_matrix(data / config["data"], config["panel"], kind) for kind in ("RNA", "ADT"))
+    rna.columns = rna.columns.str.removeprefix(config["prefix"])
+    chosen = rna.columns.isin(graph.nodes["molecule"]["identifier"])
+    chosen[overdispersed(rna.to_numpy(), config["genes"])] = True
+    adata = anndata.AnnData(rna.loc[:, chosen].astype(np.float32))
+    adata.obsm["protein"] = proteins
+    antibodies = pd.read_csv(GRAPHS / config["graph"] / "antibodies.tsv", sep="\t").dropna(subset="target")
+    own = antibodies[antibodies["panel"] == config["panel"]]
+    targets = own.set_index("antibody")["target"].to_dict()
+    surface = ms.assays.SurfaceProteins(obsm_key="protein", targets=targets)
+    return ms.from_anndata(adata, assays={"rna": ms.assays.Transcripts(), "protein": surface})
+
+
+def study(data: Path, quick: bool) -> tuple[HeldOut, dict[str, Any]]:
+    """What is asked, and how often."""
+    config = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
+    if quick:
+        config |= {"genes": 300, "seeds": 1, "rewirings": 2}
+        config["study"]["fit"]["max_epochs"] = 60
+    graph, asked = ms.read_graph(config["graph"]), config["study"]
+    asked["priors"] = CellPriors(**asked["priors"])
+    return HeldOut(cells=read_cells(config, data, graph), graph=graph, **asked), config
+
+
+if __name__ == "__main__":
+    main(study, __doc__)
