@@ -110,7 +110,7 @@ def overdispersed(counts: np.ndarray, most: int) -> NDArray[np.int64]:
 
     Source: Lause, Berens, Kobak 2021, doi:10.1186/s13059-021-02451-7.
 
-    >>> overdispersed(np.array([[5.0, 9.0, 0.0], [5.0, 1.0, 0.0], [5.0, 5.0, 0.0]]), 1).tolist()
+    >>> overdispersed(np.array([[50.0, 9.0, 0.0], [50.0, 1.0, 0.0], [50.0, 5.0, 0.0]]), 1).tolist()
     [1]
     """
     y = np.asarray(counts, dtype=np.float64)
