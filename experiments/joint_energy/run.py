@@ -19,6 +19,7 @@ import multiscale as ms
 from multiscale.assays.heat import injection_conditions
 from multiscale.config import Config, read_config
 from multiscale.data import Readings
+from multiscale.errors import MultiscaleError
 from multiscale.formats.tables import write_table
 from multiscale.model.molecular import MolecularModel, MolecularProblem
 from multiscale.runs.molecular import run_molecular
@@ -47,7 +48,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/joint_energy"))
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--tables", action="store_true")
-    given = parser.parse_args()
+    try:
+        run(parser.parse_args())
+    except MultiscaleError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def run(given: argparse.Namespace) -> None:
+    """What the arguments say."""
     began = time.perf_counter()
     config = read_config(HERE / "config.toml")
     if given.tables:

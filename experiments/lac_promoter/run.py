@@ -25,6 +25,7 @@ import multiscale as ms
 from multiscale.assays import Bins, information
 from multiscale.config import Config, EncoderSection, read_config
 from multiscale.data import Readings
+from multiscale.errors import MultiscaleError
 from multiscale.fit.molecular import MolecularResult
 from multiscale.formats.tables import write_table
 from multiscale.runs.folder import is_run
@@ -116,7 +117,15 @@ def main() -> None:
     parser.add_argument("--predict", type=Path, metavar="FILE", help="rows in the layout of the fitted table")
     parser.add_argument("--out", type=Path, default=Path("runs/lac_promoter"), help="folder of the run")
     parser.add_argument("--overwrite", action="store_true", help="fit again what is fitted already")
-    options, began = parser.parse_args(), time.perf_counter()
+    try:
+        run(parser.parse_args())
+    except MultiscaleError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def run(options: argparse.Namespace) -> None:
+    """What the arguments say."""
+    began = time.perf_counter()
     if options.overwrite or not options.predict or not (options.out / "best" / "metrics.json").exists():
         report(read_config(HERE / "config.toml"), options.out, options.overwrite)
     if options.predict:

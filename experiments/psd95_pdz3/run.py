@@ -17,6 +17,7 @@ import pandas as pd
 
 from multiscale.config import Config, ReadingsSection, read_config
 from multiscale.content import find
+from multiscale.errors import MultiscaleError
 from multiscale.formats.tables import read_table, write_table
 from multiscale.runs.molecular import run_molecular
 from multiscale.runs.prediction import predict
@@ -34,12 +35,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/psd95_pdz3"))
     parser.add_argument("--overwrite", action="store_true")
     given = parser.parse_args()
+    try:
+        run(given)
+    except MultiscaleError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def run(given: argparse.Namespace) -> None:
+    """What the arguments say."""
     began, config = time.perf_counter(), read_config(Path(__file__).parent / "config.toml")
     fit(config, given.out, given.overwrite)
     if given.predict:
         said = [given.readings] if given.readings else [n for n in READINGS if n in given.predict.name]
         table = predictions(config, given.out, given.predict, said or READINGS)
         write_table(table, given.out / "predictions.tsv")
+        print(f"{len(table)} rows: {given.out / 'predictions.tsv'}")
         return
     folders = {"joint": given.out}
     for name, variant in variants(config).items():
