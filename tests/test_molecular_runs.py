@@ -14,6 +14,7 @@ import pytest
 from multiscale.cli import main
 from multiscale.config import Config, ReadingsSection, read_config
 from multiscale.errors import ConfigError
+from multiscale.fit.api import MOLECULAR, SEARCH
 from multiscale.formats.tables import read_table
 from multiscale.graph import Graph, write_graph
 from multiscale.runs.readings import read_section, rows_to_predict
@@ -502,3 +503,13 @@ def test_predictions_are_refused_where_the_fitted_rows_have_changed(finished: Pa
         "predict", folder / "out", rows(tmp_path, WILD), "--readings", "binding", "--out", tmp_path / "p.tsv"
     )
     assert (code, "data have changed since the fit: `readings binding" in err) == (2, True), err
+
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
+
+@pytest.mark.parametrize("name", ["gb1", "joint_energy", "kinase_affinity", "pbmc_complexes"])
+def test_fit_takes_all_options_that_a_configuration_states(name: str) -> None:
+    config = read_config(EXPERIMENTS / name / "config.toml")
+    known = {"seed", "accelerator", "threads", *(MOLECULAR if config.molecular else SEARCH)}
+    assert set(config.fit_options) <= known and "starts" in config.fit_options

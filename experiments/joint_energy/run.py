@@ -90,7 +90,7 @@ def intervals(
     rows = []
     for kind, names in KINDS.items():
         chosen = MolecularProblem(problem.graph, [readings[n] for n in names], temperature=config.temperature)
-        result = ms.fit(chosen, **(config.fit.model_dump() | options), progress=False)
+        result = ms.fit(chosen, **(config.fit_options | options), progress=False)
         table = result.parameters.set_index("parameterId")
         for quantity, name in QUANTITIES.items():
             if name in table.index:

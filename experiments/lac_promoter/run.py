@@ -61,7 +61,7 @@ def compared(config: Config, name: str, folder: Path, overwrite: bool) -> Mappin
     """Fit a link to training rows, or take the saved fit, and score it on the other rows."""
     asked = molecular_problem(changed(config, name, "training"))
     if overwrite or not folder.exists():
-        ms.fit(asked.problem, **config.fit.model_dump()).save(folder, overwrite=overwrite)
+        ms.fit(asked.problem, **config.fit_options).save(folder, overwrite=overwrite)
     result = MolecularResult.load(folder, asked.problem)
     validation, test = (judged(result, asked.rest["sorting"].where(k)) for k in ("validation", "test"))
     scores = {"validation, nats/read": validation["nats"], "test, nats/read": test["nats"]}

@@ -49,7 +49,7 @@ def main() -> None:
             print(f"{len(table)} rows: {given.out / 'predictions.tsv'}")
             return
         problem = molecular_problem(config).problem
-        options = config.fit.model_dump() | {"progress": False}
+        options = config.fit_options | {"progress": False}
         rows = splits(problem.readings[READINGS].rows)
         table = compare_on_folds(problem, READINGS, rows, LIMIT, SIDES, reported, **options)
     except MultiscaleError as error:

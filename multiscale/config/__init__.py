@@ -3,8 +3,11 @@
 from multiscale.config.cells import CellAssay, CellHoldout, CellsSection, ModelSection
 from multiscale.config.config import (
     CELL_FILES,
+    CELLS_ONLY,
     FILES,
     OPTION_FILES,
+    READINGS_ONLY,
+    SEARCH_ONLY,
     Config,
     Controls,
     DataSection,
@@ -25,9 +28,12 @@ from multiscale.config.readings import (
 from multiscale.config.section import AssaySection, TableSection
 
 __all__ = [
+    "CELLS_ONLY",
     "CELL_FILES",
     "FILES",
     "OPTION_FILES",
+    "READINGS_ONLY",
+    "SEARCH_ONLY",
     "AssaySection",
     "CellAssay",
     "CellHoldout",

@@ -15,9 +15,12 @@ from multiscale.config.section import AssaySection, Section, TableSection
 from multiscale.errors import ConfigError, nearest
 
 __all__ = [
+    "CELLS_ONLY",
     "CELL_FILES",
     "FILES",
     "OPTION_FILES",
+    "READINGS_ONLY",
+    "SEARCH_ONLY",
     "Config",
     "Controls",
     "DataSection",
@@ -82,6 +85,16 @@ class SolverSection(Section):
         default=1e-9, gt=0, allow_inf_nan=False, description="absolute tolerance, uM: what is not resolved"
     )
     max_steps: int = Field(default=100_000, ge=1, description="most steps per context")
+
+
+READINGS_ONLY = ("method", "batch_size", "max_epochs")
+"""Settings of `[fit]` that fits of contexts do not have."""
+
+CELLS_ONLY = ("learning_rate", "graph_rate", "kl_warmup", "patience", "validation", "members", "precision")
+"""Settings of `[fit]` that only fits of single cells have."""
+
+SEARCH_ONLY = ("starts", "adam_steps", "max_steps", "method")
+"""Settings of `[fit]` that fits of single cells do not have."""
 
 
 class Fit(Section):
@@ -218,6 +231,12 @@ class Config(Section):
         parts = {name: given.get(name, {}) for name in usual}
         stated = {name: usual[name] | part for name, part in parts.items() if isinstance(part, dict)}
         return given | stated
+
+    @property
+    def fit_options(self) -> dict[str, Any]:
+        """Options of `[fit]` that this kind of problem has: arguments of `fit`."""
+        left = SEARCH_ONLY if self.cells else CELLS_ONLY if self.molecular else (*READINGS_ONLY, *CELLS_ONLY)
+        return self.fit.model_dump(exclude=set(left))
 
     @property
     def molecular(self) -> bool:

@@ -23,7 +23,7 @@ from multiscale.model.cells import CellProblem
 from multiscale.report import page
 from multiscale.report.cell_words import WITHOUT, headline, sentences
 from multiscale.runs.cells_problem import cell_problem
-from multiscale.runs.fingerprint import SEARCH_ONLY, asked, cell_fingerprint
+from multiscale.runs.fingerprint import asked, cell_fingerprint
 from multiscale.runs.folder import absolute, admit, begin, publish, published
 from multiscale.runs.prediction import GRAPH, MODEL
 from multiscale.runs.store import FORMAT_VERSION, NETWORK, RESULTS, read_run, sources, write_tables
@@ -87,7 +87,7 @@ def _fit(
     config: Config, problem: CellProblem, checkpoint: Checkpoint, options: Mapping[str, Any]
 ) -> CellResult:
     """Fit, or take the fit of the checkpoint."""
-    settings = config.fit.model_dump(exclude=set(SEARCH_ONLY))
+    settings = config.fit_options
     return fit(problem, **{**settings, **options}, checkpoint=checkpoint)
 
 

@@ -11,7 +11,16 @@ import pandas as pd
 
 from multiscale.assays.channels import Channel
 from multiscale.assays.channels.registry import make_channel
-from multiscale.config import CellAssay, CellHoldout, CellsSection, Config, Fit, SolverSection, Uncertainty
+from multiscale.config import (
+    SEARCH_ONLY,
+    CellAssay,
+    CellHoldout,
+    CellsSection,
+    Config,
+    Fit,
+    SolverSection,
+    Uncertainty,
+)
 from multiscale.content import find
 from multiscale.data import read_interventions
 from multiscale.data.cells import Cells, cells_from_anndata, cells_from_mudata
@@ -19,7 +28,6 @@ from multiscale.data.cells.opened import open_anndata, open_mudata
 from multiscale.errors import AssayError, ConfigError, DataError, nearest
 from multiscale.graph import Graph, read_graph
 from multiscale.model.cells import CellPriors, CellProblem
-from multiscale.runs.fingerprint import SEARCH_ONLY
 from multiscale.runs.priors import graph_with_priors
 from multiscale.runs.problem import read_anndata
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multiscale.config import CELL_FILES, FILES, OPTION_FILES, Config
+from multiscale.config import CELL_FILES, CELLS_ONLY, FILES, OPTION_FILES, READINGS_ONLY, SEARCH_ONLY, Config
 from multiscale.content import find
 from multiscale.data import CountMatrix, MeasurementTable, Readings
 from multiscale.data.cells import Cells, Modality
@@ -20,10 +20,7 @@ from multiscale.model import Problem
 from multiscale.version import __version__
 
 __all__ = [
-    "CELLS_ONLY",
     "LATER",
-    "READINGS_ONLY",
-    "SEARCH_ONLY",
     "asked",
     "cell_fingerprint",
     "differences",
@@ -36,15 +33,6 @@ LATER = ("controls.rewirings",)
 
 FREE = ("controls.workers",)
 """Settings that change no number."""
-
-READINGS_ONLY = ("method", "batch_size", "max_epochs")
-"""Settings of `[fit]` that fits of contexts do not have."""
-
-CELLS_ONLY = ("learning_rate", "graph_rate", "kl_warmup", "patience", "validation", "members", "precision")
-"""Settings of `[fit]` that only fits of single cells have."""
-
-SEARCH_ONLY = ("starts", "adam_steps", "max_steps", "method")
-"""Settings of `[fit]` that fits of single cells do not have."""
 
 NOT_OF_CELLS = ("model.", "controls.without_graph", *(f"fit.{name}" for name in CELLS_ONLY))
 """What decides nothing but fits of single cells."""

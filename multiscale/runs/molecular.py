@@ -20,7 +20,7 @@ from multiscale.formats import document
 from multiscale.graph import write_graph
 from multiscale.report import page
 from multiscale.report.molecular_words import headline, sentences
-from multiscale.runs.fingerprint import CELLS_ONLY, molecular_fingerprint
+from multiscale.runs.fingerprint import molecular_fingerprint
 from multiscale.runs.folder import absolute, admit, begin, publish, published
 from multiscale.runs.heat_maps import heat_maps
 from multiscale.runs.molecular_problem import Asked, molecular_problem
@@ -81,7 +81,7 @@ def run_molecular(
             return document.read(out / "metrics.json", FORMAT_VERSION)
         result = fit(
             asked.problem,
-            **config.fit.model_dump(exclude=set(CELLS_ONLY)),
+            **config.fit_options,
             progress=progress,
             checkpoint=checkpoint,
             save_every_s=save_every_s,

@@ -24,7 +24,7 @@ from multiscale.fit.train import device_of
 from multiscale.formats import document
 from multiscale.model import Problem
 from multiscale.report import page
-from multiscale.runs.fingerprint import CELLS_ONLY, READINGS_ONLY, asked, fingerprint
+from multiscale.runs.fingerprint import asked, fingerprint
 from multiscale.runs.folder import admit, begin, publish, published
 from multiscale.runs.problem import problem_from_config
 from multiscale.runs.store import FORMAT_VERSION, read_run, sources, write_tables
@@ -101,7 +101,7 @@ def _fit(
     """Fit, or take the fit of the checkpoint."""
     return fit(
         problem,
-        **config.fit.model_dump(exclude={*READINGS_ONLY, *CELLS_ONLY}),
+        **config.fit_options,
         draws=config.uncertainty.draws,
         progress=progress,
         checkpoint=checkpoint,
