@@ -7,7 +7,9 @@ Finished fits lie in the folder, so that a run that was stopped goes on; the tab
 
 from __future__ import annotations
 
+import argparse
 import os
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ import pandas as pd
 from scipy import sparse
 
 import multiscale as ms
+from multiscale.content import find
 from multiscale.data.cells import Cells
+from multiscale.errors import MultiscaleError
 from multiscale.fit.cells.heldout import overdispersed
-from multiscale.fit.cells.heldout_report import main
+from multiscale.fit.cells.heldout_report import run_study
 from multiscale.fit.cells.heldout_trials import HeldOut
 from multiscale.model.cells.priors import CellPriors
 
@@ -42,7 +46,7 @@ def read_matrix(folder: Path, panel: str, kind: str) -> pd.DataFrame:
 
 def read_cells(config: dict[str, Any], data: Path, graph: ms.Graph) -> Cells:
     """Cells with the genes that vary and those of the graph."""
-    rna, proteins = (read_matrix(data / config["data"], config["panel"], kind) for kind in ("RNA", "ADT"))
+    rna, proteins = (read_matrix(data, config["panel"], kind) for kind in ("RNA", "ADT"))
     rna.columns = rna.columns.str.removeprefix(config["prefix"])
     chosen = rna.columns.isin(graph.nodes["molecule"]["identifier"])
     chosen[overdispersed(rna.to_numpy(), config["genes"])] = True
@@ -55,7 +59,7 @@ def read_cells(config: dict[str, Any], data: Path, graph: ms.Graph) -> Cells:
     return ms.from_anndata(adata, assays={"rna": ms.assays.Transcripts(), "protein": surface})
 
 
-def study(data: Path, quick: bool) -> tuple[HeldOut, dict[str, Any]]:
+def study(quick: bool) -> tuple[HeldOut, dict[str, Any]]:
     """What is asked, and how often."""
     config = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
     if quick:
@@ -63,8 +67,25 @@ def study(data: Path, quick: bool) -> tuple[HeldOut, dict[str, Any]]:
         config["study"]["fit"]["max_epochs"] = 60
     graph, asked = ms.read_graph(config["graph"]), config["study"]
     asked["priors"] = CellPriors(**asked["priors"])
-    return HeldOut(cells=read_cells(config, data, graph), graph=graph, **asked), config
+    return HeldOut(
+        cells=read_cells(config, find("datasets", config["data"]), graph), graph=graph, **asked
+    ), config
+
+
+def main() -> None:
+    """Run what the folder lacks, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of finished fits and of the tables")
+    parser.add_argument("--quick", action="store_true", help="few genes, epochs and controls")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    given, began = parser.parse_args(), time.perf_counter()
+    try:
+        asked, config = study(given.quick)
+        print(run_study(asked, config, given.out / "quick" if given.quick else given.out, given.workers))
+    except MultiscaleError as error:
+        parser.exit(2, f"{error}\n")
+    print(f"{time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":
-    main(study, __doc__)
+    main()

@@ -26,8 +26,9 @@ class Findings:
         network: the graph, values learned about its nodes, and settings.
         tables: tables of a run folder under the stem of their file: `parameters`, `energies`, `complexes`,
             `pairs`, `pathways`, `predictions`, `heldout` (and any `heldout_<split>`), `controls`, `starts`,
-            `profiles`, `undetermined`, `information`, `sources`; of readings also `metrics`, `calibration`. A
-            table that is missing leaves its section out. All intervals are 90 %.
+            `profiles`, `undetermined`, `information`, `sources`; of readings also `metrics`, `calibration`,
+            and `readings` in place of `predictions`. A table that is missing leaves its section out. All
+            intervals are 90 %.
         meta: settings, versions, seed, units, nested as they are. `held_out` may give per split what
             `metrics` says of it; of this the page uses `unit` and `held_out_together`.
     """

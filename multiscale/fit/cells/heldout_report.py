@@ -1,12 +1,8 @@
-"""A study of hidden readings as a command: runs what is missing, prints what was found."""
+"""A study of hidden readings: runs what a folder lacks, and says in tables what was found."""
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +25,7 @@ from multiscale.fit.tasks import complete
 from multiscale.graph import rewire
 from multiscale.model.cells import CellProblem
 
-__all__ = ["main", "report"]
+__all__ = ["report", "run_study"]
 
 TITLES = {
     "cells": "All readings of a part of the cells hidden",
@@ -42,36 +38,26 @@ PAIRINGS = 200
 Found = Mapping[Trial, Saved]
 
 
-def main(study: Callable[[Path, bool], tuple[HeldOut, dict[str, Any]]], about: str | None) -> None:
-    """Command line of a study.
+def run_study(study: HeldOut, settings: Mapping[str, Any], out: Path, workers: int = 2) -> str:
+    """Run the trials that a folder lacks, and write `table.md` and `scores.tsv` into it.
 
     Args:
-        study: makes it, and its settings `seeds`, `rewirings`, `rewired_seeds`, of the folder that holds
-            `data/` and whether a small one is wanted.
-        about: what `--help` says.
+        study: what is asked.
+        settings: `seeds`, `rewirings`, `rewired_seeds`; see `HeldOut.trials`.
+        out: folder of finished fits and of the tables.
+        workers: processes.
+
+    Returns:
+        the tables in Markdown.
     """
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of finished fits and of the tables")
-    parser.add_argument("--quick", action="store_true", help="few genes, epochs and controls")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
-    options = parser.parse_args()
-    if "MULTISCALE_DATA" not in os.environ:
-        raise SystemExit("set MULTISCALE_DATA to the folder that holds data/; see README.md.")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("multiscale").setLevel(logging.INFO)
-    began = time.perf_counter()
-    asked, settings = study(Path(os.environ["MULTISCALE_DATA"]), options.quick)
-    trials = asked.trials(settings["seeds"], settings["rewirings"], settings["rewired_seeds"])
-    tasks = [asked.task(trial) for trial in trials]
-    kept = Checkpoint(options.out / ("fits-quick" if options.quick else "fits"))
-    done = complete(tasks, kept, options.workers, title="fits")
-    found = {trial: done[trial.name] for trial in trials}
-    text, scores = report(asked, found)
-    print(f"{text}\n{time.perf_counter() - began:.0f} s")
-    with atomic.replace(options.out / "table.md") as path:
+    trials = study.trials(settings["seeds"], settings["rewirings"], settings["rewired_seeds"])
+    done = complete([study.task(trial) for trial in trials], Checkpoint(out / "fits"), workers, title="fits")
+    text, scores = report(study, {trial: done[trial.name] for trial in trials})
+    with atomic.replace(out / "table.md") as path:
         path.write_text(text, encoding="utf-8")
-    with atomic.replace(options.out / "scores.tsv") as path:
+    with atomic.replace(out / "scores.tsv") as path:
         scores.to_csv(path, sep="\t", index=False, float_format="%.4f")
+    return text
 
 
 def report(study: HeldOut, found: Found) -> tuple[str, pd.DataFrame]:
