@@ -23,7 +23,7 @@ from multiscale.fit.cells.heldout import (
     principal_components,
     summarise_scores,
 )
-from multiscale.fit.cells.heldout_report import report
+from multiscale.fit.cells.heldout_report import headline, report
 from multiscale.fit.cells.heldout_trials import (
     MODELS,
     HeldOut,
@@ -209,6 +209,25 @@ def test_every_model_and_baseline_says_something_of_every_split(cells, small_gra
     assert np.isfinite(scores["spearman"]).all()
     assert scores["rmse"].notna().eq(scores["kind"] != "features").all()
     assert "1 of 1" in text or "0 of 1" in text
+
+
+@pytest.mark.parametrize(
+    ("crps", "said"),
+    [
+        ([0.3, 0.4], "the graph is ahead; CRPS 0.350, ridge 0.450 (worse in 1 of 2 splits), no graph 0.900"),
+        ([0.8, 0.8], "the graph does not help; CRPS 0.800, ridge 0.450 (worse in 0 of 2 splits), no graph"),
+    ],
+)
+def test_first_line_says_whether_the_graph_is_ahead(crps: list[float], said: str) -> None:
+    by = {"graph": crps, "ridge": [0.6, 0.3], "no graph": [0.9, 0.9], "rewired 0": [0.1, 0.1]}
+    rows = [
+        {"method": name, "seed": seed, "crps": value, "spearman": -value}
+        for name, values in by.items()
+        for seed, value in enumerate(values)
+    ]
+    assert said in headline(pd.DataFrame(rows), "cells")
+    ranks = headline(pd.DataFrame(rows).drop(columns="crps"), "features")
+    assert ("is ahead; rank correlation" in ranks) == ("is ahead" in said)
 
 
 def test_a_trial_does_not_depend_on_what_it_hides(cells, small_graph) -> None:

@@ -204,15 +204,27 @@ def test_permuting_cells_permutes_results(small_graph, amortised):
     assert torch.allclose(part.kl, whole.kl[order], rtol=1e-12)
 
 
-def test_proteins_of_the_graph_depend_on_the_latent_state_through_totals_alone(small_graph):
+def test_signals_of_the_graph_depend_on_the_latent_state_through_totals_alone(small_graph):
     model = joint_model(small_graph)
     batch, z = batch_of(model.problem.cells), noise_of(24).requires_grad_(True)
     with torch.no_grad():
         model.shared["loading"].zero_()
     ln_signal, heads = model.signals(z, model.state(z, batch), batch)["protein"]
-    read = ln_signal[:, :2].sum() + heads[:, :2].sum()
-    assert torch.equal(torch.autograd.grad(read, z, retain_graph=True)[0], torch.zeros(24, 2))
+    for i in range(2):
+        for value in (ln_signal[:, i], heads[:, i, 0] - z @ model.shared["protein head loading"][i, 0]):
+            assert torch.equal(torch.autograd.grad(value.sum(), z, retain_graph=True)[0], torch.zeros(24, 2))
     assert torch.autograd.grad(ln_signal[:, 2].sum(), z)[0].abs().min() > 0
+
+
+def test_odds_of_background_follow_the_signal_and_the_latent_state(small_graph):
+    model = joint_model(small_graph)
+    batch, z = batch_of(model.problem.cells), noise_of(24)
+    shared = {name: model.shared[name].detach() for name in model.shared.groups}
+    ln_signal, heads = model.signals(z, model.state(z, batch), batch)["protein"]
+    own = shared["protein head"][:, 0] + z @ shared["protein head loading"][:, 0].T
+    typical = model.shared.constant("protein typical")[:2]
+    own[:, :2] += shared["protein head slope"][:, 0] * torch.log1p((ln_signal[:, :2] - typical).exp())
+    assert torch.allclose(heads[..., 0], own, rtol=1e-12)
 
 
 def test_a_transcript_of_the_graph_reads_the_loadings_of_its_molecule_and_a_link(small_graph):

@@ -28,6 +28,7 @@ from edges import edges
 from report import report
 from study import GRAPH, NONE, REWIRED, Fold, Study, baselines, fit, scored
 
+from multiscale.errors import MultiscaleError
 from multiscale.fit.checkpoint import Checkpoint
 
 BASELINES, EDGES = "baselines", "edges"
@@ -48,7 +49,7 @@ def jobs(study: Study) -> list[Job]:
     found: list[Job] = [(EDGES, None, seed) for seed in seeds]
     found += [(name, f, seed) for seed in seeds for name in (BASELINES, GRAPH, NONE) for f in folds]
     wrong = [f"{REWIRED}{k}" for k in range(chosen["rewirings"])]
-    return found + [(name, f, 0) for name in wrong for f in folds if f.split != "group"]
+    return found + [(name, f, 0) for name in wrong for f in folds if f.split == "donor"]
 
 
 def run(study: Study, job: Job, folder: Path) -> pd.DataFrame:
@@ -75,6 +76,20 @@ def run(study: Study, job: Job, folder: Path) -> pd.DataFrame:
     return table
 
 
+def run_all(study: Study, folder: Path, workers: int) -> dict[str, pd.DataFrame]:
+    """Run all jobs, several at once; `scores` and `edges` of all of them."""
+    began, todo = time.perf_counter(), jobs(study)
+    found: dict[str, list[pd.DataFrame]] = {"scores": [], "edges": []}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        results = pool.map(run, [study] * len(todo), todo, [folder] * len(todo))
+        for (method, fold, seed), table in zip(todo, results, strict=True):
+            found["scores" if fold else "edges"].append(table)
+            where = f"{fold.split} {fold.name}" if fold else "all cells"
+            spent = time.perf_counter() - began
+            print(f"{spent:.0f} s: {method}, {where}, seed {seed}", file=sys.stderr, flush=True)
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
 def main() -> None:
     """Run all jobs and print the tables."""
     parser = argparse.ArgumentParser(
@@ -85,19 +100,14 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="few cells, epochs and controls")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    given = parser.parse_args()
-    study, began = Study.read(QUICK if given.quick else None), time.perf_counter()
-    todo, found = jobs(study), {"scores": [], "edges": []}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) if given.out is None else given.out / "fits"
-        with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
-            results = pool.map(run, [study] * len(todo), todo, [folder] * len(todo))
-            for (method, fold, seed), table in zip(todo, results, strict=True):
-                found["scores" if fold else "edges"].append(table)
-                where = f"{fold.split} {fold.name}" if fold else "all cells"
-                spent = time.perf_counter() - began
-                print(f"{spent:.0f} s: {method}, {where}, seed {seed}", file=sys.stderr, flush=True)
-    tables = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+    given, began = parser.parse_args(), time.perf_counter()
+    study = Study.read(QUICK if given.quick else None)
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) if given.out is None else given.out / "fits"
+            tables = run_all(study, folder, given.workers)
+    except MultiscaleError as error:
+        parser.exit(2, f"{error}\n")
     text = report(study, **tables) + f"\n\n{time.perf_counter() - began:.0f} s"
     print(text)
     if given.out is not None:

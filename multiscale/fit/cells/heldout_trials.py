@@ -31,9 +31,21 @@ from multiscale.model.cells import CellProblem
 from multiscale.model.cells.priors import CellPriors
 from multiscale.model.network import Network
 
-__all__ = ["MODELS", "REWIRED", "HeldOut", "Trial", "subunit_correlation", "subunit_pairs", "transcripts_of"]
+__all__ = [
+    "FLAT",
+    "GRAPH",
+    "MODELS",
+    "REWIRED",
+    "WITHOUT",
+    "HeldOut",
+    "Trial",
+    "subunit_correlation",
+    "subunit_pairs",
+    "transcripts_of",
+]
 
-MODELS = ("graph", "no complexes", "no graph")
+GRAPH, FLAT, WITHOUT = "graph", "no complexes", "no graph"
+MODELS = (GRAPH, FLAT, WITHOUT)
 """What is fitted in every split."""
 
 REWIRED = "rewired "
@@ -128,11 +140,11 @@ class HeldOut:
     def problem(self, method: str, cells: Cells) -> CellProblem:
         """A model of cells of which readings are hidden."""
         graph: Graph | None = self.graph
-        if method == "no graph":
+        if method == WITHOUT:
             graph = None
-        elif method == "no complexes":
+        elif method == FLAT:
             graph, cells = without_complexes(self.graph), _redirected(cells, self.name, self.direct)
-        elif method != "graph":
+        elif method != GRAPH:
             graph = rewire(self.graph, int(method.removeprefix(REWIRED)))
         return CellProblem(graph, cells, latent=self.latent, priors=self.priors)
 
@@ -196,7 +208,7 @@ def _predictive(study: HeldOut, drawn: np.ndarray) -> dict[str, np.ndarray]:
 def _unmeasured(study: HeldOut, trial: Trial, result: Any) -> np.ndarray:
     """What ranks cells by features that they never showed; without a graph the expected own transcripts."""
     part = study.cells.modalities[study.name]
-    if trial.method != "no graph":
+    if trial.method != WITHOUT:
         return np.log1p(result.predict(draws=0, modalities=[study.name])[study.name].expected.to_numpy(float))
     levels = result.predict(draws=0, modalities=[study.rna])[study.rna].expected
     size = study.cells.modalities[study.rna].size

@@ -25,9 +25,8 @@ class Signals:
     Features outside the graph: ln signal = b_g + W_g·z + shift of the batch.
     Transcripts of molecules of the graph: the same with W_t = L_m + Δ_t, L_m the loadings of the molecule, or
     the mean of several. All else that the graph has: ln signal = scale_f + ln (copies or µM) + shift of the
-    batch; what the latent state does to it goes through the physics. Heads of features outside the graph are
-    h_g + V_g·z; of those of the graph h_f + d_f ln(1 + signal / typical signal), which knows no more than
-    the signal.
+    batch; what the latent state does to it goes through the physics. Heads, such as the ln odds that a cell
+    shows background alone, are h_g + V_g·z, of features of the graph + d_f ln(1 + signal / typical signal).
 
     Args:
         problem: graph, cells and priors.
@@ -138,10 +137,8 @@ class Signals:
     def _heads(self, shared: Shared, z: Tensor, ln_signal: Tensor) -> Tensor:
         if not self.channel.heads:
             return ln_signal.new_zeros(*ln_signal.shape, 0)
-        heads = shared[self._name("head")].expand(len(z), -1, -1)
-        if len(self._decoded):
-            own = torch.einsum("fhk,nk->nfh", shared[self._name("head loading")], z)
-            heads = heads.index_add(1, self._decoded, own)
+        loading = shared[self._name("head loading")]
+        heads = shared[self._name("head")] + torch.einsum("fhk,nk->nfh", loading, z)
         if len(self._matched):
             typical = shared.constant(self._name("typical"))[self._matched]
             relative = softplus(ln_signal[:, self._matched] - typical)

@@ -66,10 +66,11 @@ class SignalGroups:
         if not self._modality.channel.heads:
             return []
         sd, numbers = self._priors.head_sd, [f"head{i + 1}" for i in range(self._modality.channel.heads)]
-        decoded = (self._of(self._reading.decoded), numbers, self._latent)
-        groups = [self._head("head", (self._features, numbers), sd)]
-        if len(self._reading.decoded):
-            groups.append(self._head("head loading", decoded, sd * self._each, listed=False))
+        latent = (self._features, numbers, self._latent)
+        groups = [
+            self._head("head", (self._features, numbers), sd),
+            self._head("head loading", latent, sd * self._each, listed=False),
+        ]
         if len(self.matched):
             groups.append(self._head("head slope", (self._of(self.matched), numbers), sd))
         return groups
