@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Conserved", "conserved", "feasible"]
+__all__ = ["Conserved", "Reduced", "conserved", "feasible"]
 
 EPSILON = torch.finfo(torch.float64).eps
 Sparse = dict[int, Fraction]
@@ -76,35 +76,71 @@ class Conserved:
             rest = torch.where(rest.abs() > noise, rest, 0.0)
         return chosen
 
-    def orientation(self, rows: Tensor) -> Tensor:
-        """Sign of det L_D, shape (system,): that of the determinant of `matrix` for σ → ∞."""
-        return torch.linalg.slogdet(self._columns(rows))[0]
-
     def remainder(self, rate: Tensor, x: Tensor, totals: Tensor, rows: Tensor) -> Tensor:
         """What is left to balance: f in rows I and T − L x in rows D, shape (system, species)."""
         return rate.scatter(-1, rows, totals - self.totals(x))
 
-    def matrix(self, jacobian: Tensor, shift: Tensor, rows: Tensor) -> Tensor:
-        """σ − J in rows I and L in rows D, shape (system, species, species); σ has shape (system,)."""
-        size = jacobian.shape[-1]
-        eye = torch.eye(size, dtype=jacobian.dtype, device=jacobian.device)
+    def matrix(self, jacobian: Tensor, rows: Tensor) -> Tensor:
+        """−J in rows I and L in rows D, shape (system, species, species)."""
         laws = self.moieties.expand(len(jacobian), -1, -1)
-        return (shift[:, None, None] * eye - jacobian).scatter(1, _wide(rows, size), laws)
+        return (-jacobian).scatter(1, _wide(rows, jacobian.shape[-1]), laws)
 
-    def reduced(self, jacobian: Tensor, rows: Tensor) -> Tensor:
-        """Jacobian on the class of states with the same totals, J_II + J_ID E, shape (system, I, I)."""
+    def reduced(self, jacobian: Tensor, rows: Tensor) -> Reduced:
+        """The equations on the class of states with the same totals."""
         size, count = jacobian.shape[-1], len(jacobian)
         kept = torch.ones(count, size, dtype=torch.bool, device=rows.device).scatter(1, rows, False)
         kept = kept.nonzero()[:, 1].reshape(count, size - rows.shape[1])
-        follow = -torch.linalg.solve(self._columns(rows), self._columns(kept))
-        mine = jacobian.gather(1, _wide(kept, size)).mT  # (system, species, I)
-        inner, outer = (mine.gather(1, _wide(part, kept.shape[1])).mT for part in (kept, rows))
-        return inner + outer @ follow
+        own = self._columns(rows)
+        if self.apart:  # L_D is diagonal
+            inverse = torch.diag_embed(1 / own.diagonal(dim1=-2, dim2=-1))
+        else:
+            inverse = torch.linalg.inv(own)
+        follow = -inverse @ self._columns(kept)
+        inner, outer = (_part(jacobian, kept, part) for part in (kept, rows))
+        return Reduced(rows, kept, inverse, follow, outer, inner + outer @ follow)
 
     def _columns(self, species: Tensor) -> Tensor:
         """Columns of L, a choice per system: (system, k) → (system, moiety, k)."""
         laws = self.moieties.expand(len(species), -1, -1)
         return laws.gather(2, species.unsqueeze(1).expand(-1, laws.shape[1], -1))
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """Equations of x_I alone, with x_D following; I and D are a choice per system.
+
+    Args:
+        rows: D, shape (system, moiety).
+        kept: I in ascending order, shape (system, I).
+        inverse: L_D⁻¹, shape (system, moiety, moiety).
+        follow: E = ∂x_D/∂x_I, shape (system, moiety, I).
+        outer: J_ID, shape (system, I, moiety).
+        jacobian: J_II + J_ID E, shape (system, I, I).
+    """
+
+    rows: Tensor
+    kept: Tensor
+    inverse: Tensor
+    follow: Tensor
+    outer: Tensor
+    jacobian: Tensor
+
+    def right(self, remainder: Tensor) -> tuple[Tensor, Tensor]:
+        """From a remainder in all rows to that of x_I, (system, I), and to what x_D has to move by itself."""
+        moved = self.inverse @ remainder.gather(1, self.rows).unsqueeze(-1)
+        return remainder.gather(1, self.kept) + (self.outer @ moved).squeeze(-1), moved.squeeze(-1)
+
+    def full(self, change: Tensor, moved: Tensor) -> Tensor:
+        """From a change of x_I and what x_D moves by itself to that of x, shape (system, species)."""
+        behind = moved + (self.follow @ change.unsqueeze(-1)).squeeze(-1)
+        empty = change.new_empty(len(change), change.shape[1] + moved.shape[1])
+        return empty.scatter(1, self.kept, change).scatter(1, self.rows, behind)
+
+
+def _part(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Some rows and columns of every matrix, shape (system, row, column)."""
+    place = rows.unsqueeze(2) * matrix.shape[-1] + columns.unsqueeze(1)
+    return matrix.flatten(1).gather(1, place.flatten(1)).reshape(place.shape)
 
 
 def _wide(rows: Tensor, size: int) -> Tensor:

@@ -94,10 +94,9 @@ class Linear(NamedTuple):
     rows: Tensor  # D, shape (system, moiety)
     remainder: Tensor  # f in rows I and T − L x in rows D, shape (system, species)
 
-    def matrix(self, shift: Tensor | float = 0.0) -> Tensor:
-        """σ − J in rows I and L in rows D."""
-        shifts = torch.as_tensor(shift, dtype=self.rate.dtype, device=self.rate.device)
-        return self.laws.matrix(self.jacobian, shifts.expand(len(self.rate)), self.rows)
+    def matrix(self) -> Tensor:
+        """−J in rows I and L in rows D."""
+        return self.laws.matrix(self.jacobian, self.rows)
 
 
 def linearise(system: System, laws: Conserved, at: Point, totals: Tensor) -> Linear:
@@ -107,10 +106,12 @@ def linearise(system: System, laws: Conserved, at: Point, totals: Tensor) -> Lin
     return Linear(laws, rate, jacobian, rows, laws.remainder(rate, at.x, totals, rows))
 
 
-def _at_rest(matrix: Tensor, remainder: Tensor, x: Tensor) -> Tensor:
+def _at_rest(here: Linear, x: Tensor) -> Tensor:
     """Whether every remainder is the rounding error of the fluxes behind it, shape (system,)."""
-    fluxes = (matrix.abs() * x.abs().unsqueeze(-2)).sum(-1)
-    return (remainder.abs() <= RULES.rounding * fluxes).all(-1)
+    size = x.abs().unsqueeze(-2)
+    fluxes = (here.jacobian.abs() * size).sum(-1)
+    fluxes = fluxes.scatter(1, here.rows, (here.laws.moieties.abs() * size).sum(-1))
+    return (here.remainder.abs() <= RULES.rounding * fluxes).all(-1)
 
 
 def equilibrate(matrix: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +120,8 @@ def equilibrate(matrix: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         the scaled matrix and the factors of its rows; those of empty rows are 1.
     """
+    if not matrix.shape[-1]:  # laws leave nothing to change
+        return matrix, torch.ones_like(size)
     largest = (matrix.abs() * size.unsqueeze(-2)).amax(-1)
     factor = 1 / torch.where(largest > 0, largest, 1.0)
     return matrix * factor.unsqueeze(-1), factor
@@ -172,7 +175,7 @@ def _attempt(system: System, laws: Conserved, lanes: _Lanes, tolerance: Toleranc
     """One step of every system, and whether it counts."""
     at, shift = lanes.point, torch.where(lanes.newton, 0.0, lanes.shift)
     here = linearise(system, laws, at, lanes.totals)
-    solve, regular, sign = _factorise(here.matrix(shift), at.x.abs() + tolerance.atol)
+    solve, regular, sign = _factorise(here, shift, at.x.abs() + tolerance.atol)
     change = solve(here.remainder)
     trial = at.x + change
     behind = system.rate(at._replace(x=trial)) - shift.unsqueeze(-1) * change
@@ -180,9 +183,9 @@ def _attempt(system: System, laws: Conserved, lanes: _Lanes, tolerance: Toleranc
     weight = torch.maximum(at.x.abs(), trial.abs()) + tolerance.atol
     size, left = (_largest(part, weight) for part in (change, solve(ahead)))
     contraction = torch.where(left > tolerance.rtol, left / size, 0.0 * left)  # less is rounding
-    resting = _at_rest(here.matrix(), here.remainder, at.x)
+    resting = _at_rest(here, at.x)
     tiny = (change.abs() <= tolerance.of(at.x)).all(-1)
-    forward = sign == laws.orientation(here.rows)
+    forward = sign > 0  # as for σ → ∞
     sound = regular & trial.isfinite().all(-1) & ahead.isfinite().all(-1) & (trial >= -tolerance.atol).all(-1)
     calm = (contraction <= RULES.contraction) | (tiny & resting) | (tiny & lanes.newton)
     stays = ~resting | (size <= RULES.near)  # at rest, a long step follows nothing but rounding errors
@@ -194,20 +197,30 @@ def _largest(change: Tensor, weight: Tensor) -> Tensor:
     return torch.where(change == 0, 0.0, change.abs() / weight).amax(-1)
 
 
-def _factorise(matrix: Tensor, size: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-    """A solver for W, whether W is regular to rounding, and the sign of its determinant."""
-    size = torch.where(size > 0, size, 1.0)
+def _factorise(
+    here: Linear, shift: Tensor, size: Tensor
+) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+    """A solver for W, whether W is regular to rounding, and the sign of the determinant of its part on x_I.
+
+    Laws are solved first: half of the species of a network of modifications follow from the others.
+    """
+    reduced = here.laws.reduced(here.jacobian, here.rows)
+    size = torch.where(size > 0, size, 1.0).gather(1, reduced.kept)
+    matrix = -reduced.jacobian
+    matrix.diagonal(dim1=-2, dim2=-1).add_(shift.unsqueeze(-1))
     scaled, factor = equilibrate(matrix, size)
     finite = scaled.isfinite().all(-1).all(-1)
     scaled = torch.where(finite[:, None, None], scaled * size.unsqueeze(-2), 0.0)
     lower_upper, pivots, _ = torch.linalg.lu_factor_ex(scaled)
     diagonal = lower_upper.diagonal(dim1=-2, dim2=-1)
-    regular = finite & (diagonal.abs().amin(-1) > matrix.shape[-1] * EPSILON)
+    regular = finite & (diagonal.abs() > matrix.shape[-1] * EPSILON).all(-1)
     place = torch.arange(1, matrix.shape[-1] + 1, device=matrix.device)
     sign = diagonal.sign().prod(-1) * torch.where((pivots != place).sum(-1) % 2 == 0, 1.0, -1.0)
 
     def solve(right: Tensor) -> Tensor:
-        return torch.linalg.lu_solve(lower_upper, pivots, (right * factor).unsqueeze(-1)).squeeze(-1) * size
+        mine, moved = reduced.right(right)
+        change = torch.linalg.lu_solve(lower_upper, pivots, (mine * factor).unsqueeze(-1)).squeeze(-1) * size
+        return reduced.full(change, moved)
 
     return solve, regular, sign
 

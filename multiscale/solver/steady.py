@@ -229,7 +229,7 @@ def _uncertainty(system: System, at: Point, here: Linear, tolerance: Tolerance) 
 
 def _stability(here: Linear) -> tuple[Tensor, Tensor]:
     """Largest real part of the reduced Jacobian, and whether it is positive beyond rounding."""
-    reduced = here.laws.reduced(here.jacobian, here.rows)
+    reduced = here.laws.reduced(here.jacobian, here.rows).jacobian
     if reduced.shape[-1] == 0:
         none = reduced.new_full(reduced.shape[:1], -torch.inf)
         return none, none > 0
