@@ -295,3 +295,49 @@ def test_what_cells_problem_and_result_are_fits_on_a_few_lines(free):
     assert repr(free.problem).startswith("graph `small`, equilibrium; 96 cells, 2 latent dimensions")
     assert "latent dimensions active; " in repr(free).splitlines()[-1]
     assert repr(free.problem.graph).startswith("graph `small`: ")
+
+
+# Response
+
+
+def test_means_per_condition_stand_beside_those_that_were_measured(free):
+    table = free.response("protein", draws=8)
+    cells = free.problem.cells
+    assert list(table["feature"].unique()) == PROTEINS
+    assert list(table["condition"].unique()) == list(cells.condition.names)
+    there = np.arange(len(cells)) % 3 > 0
+    values = cells.modalities["protein"].values(np.arange(len(cells)))
+    for k, name in enumerate(cells.condition.names):
+        own = table[table["condition"] == name]
+        measured = values[there & (cells.condition.codes == k)]
+        assert own["observed"].to_numpy() == pytest.approx(measured.mean(0))
+        drawn = free.sample(contexts=[name], modalities=["protein"], draws=8)["protein"].mean(1)
+        assert own["predicted"].to_numpy() == pytest.approx(np.median(drawn, axis=0))
+        assert own["upper"].to_numpy() == pytest.approx(np.quantile(drawn, 0.95, axis=0))
+
+
+def test_response_by_dose_falls_with_what_is_taken_away(free):
+    shares = [0.2, 0.6, 0.95]
+    doses = {share: KNOCK.assign(kind="knock_down", value=share) for share in shares}
+    names = free.problem.cells.obs.index[:10].tolist()
+    table = free.response("protein", doses, contexts=names, draws=40)
+    assert "observed" not in table and list(table["dose"].unique()) == shares
+    gone = KNOCK["target"].iloc[0]
+    assert gone in PROTEINS
+    falling = table[table["feature"] == gone].set_index("dose")["predicted"]
+    assert (falling.diff().dropna() < 0).all()
+    labels = free.response("protein", {"without A": KNOCK}, contexts=names, draws=2)
+    assert list(labels["condition"].unique()) == ["without A"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"modality": "proteins"}, "did you mean `protein`"),
+        ({"modality": "protein", "interventions": {}}, "`interventions` is empty"),
+        ({"modality": "protein", "contexts": ["nobody"]}, "`nobody` is no cell"),
+    ],
+)
+def test_response_names_what_is_wrong(free, options, said):
+    with pytest.raises(DataError, match=said):
+        free.response(**options)

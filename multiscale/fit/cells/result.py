@@ -19,6 +19,7 @@ from multiscale.fit.cells.compared import compared
 from multiscale.fit.cells.fitted import FittedCells, NewBatches
 from multiscale.fit.cells.fresh import Latent, batch_code, check_latent, fresh_cells
 from multiscale.fit.cells.predict import CellPrediction, chosen, predict, sample
+from multiscale.fit.cells.response import Done, response
 from multiscale.fit.cells.worlds import world
 from multiscale.model.cells import CellProblem
 from multiscale.report.findings import Findings
@@ -176,6 +177,34 @@ class CellResult(FittedCells):
         predictions = self.predict(cells, draws=draws, **asked)
         drawn = self.sample(cells, draws=1, **asked)
         return compared(self._reader(cells, contexts, new_batches), predictions, drawn)
+
+    def response(
+        self,
+        modality: str,
+        interventions: Done | None = None,
+        *,
+        contexts: Sequence[str] | None = None,
+        draws: int = 20,
+    ) -> pd.DataFrame:
+        """Mean readings under conditions or doses: a table for `pl.response`.
+
+        Args:
+            modality: whose features.
+            interventions: table of what is done, by label, or by dose where all labels are numbers; it is
+                done to all `contexts` and replaces what their conditions say. None = the conditions of the
+                fit, each with the cells that were under it.
+            contexts: names of cells, or of conditions whose cells are meant; None = all.
+            draws: of latent states and noise of every cell.
+
+        Returns:
+            a row per feature and condition (or dose): `feature`, `predicted` (mean over cells, median over
+            draws), `lower` and `upper` (90 % of the draws), `condition` or `dose`, and `observed` (mean of
+            the measured cells, hidden readings included) of conditions of the fit.
+
+        Raises:
+            DataError: something named is unknown, or interventions do not fit the graph.
+        """
+        return response(self, modality, interventions, contexts, draws)
 
     # Tables and files
 
