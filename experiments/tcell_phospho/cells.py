@@ -41,7 +41,7 @@ from multiscale.graph.rates import reactions_of
 
 DECODER = "decoder alone"
 PRIOR = ", states from the prior"
-QUICK = {"cells": 16, "max_epochs": 10, "draws": 2, "predicted": 60}
+QUICK = {"cells": 16, "max_epochs": 10, "draws": 2, "predicted": 60, "rewirings": 2}
 FIT = ("max_epochs", "batch_size", "learning_rate", "graph_rate", "patience")
 
 Job = tuple[str, int]
@@ -190,7 +190,7 @@ def main() -> None:
     study, began = Study.read(given.quick), time.perf_counter()
     study.config["latent_cells"] |= QUICK if given.quick else {}
     study.config["latent_cells"] |= {} if given.cells is None else {"cells": given.cells}
-    wrong = [f"{REWIRED}{k}" for k in range(study.config["controls"]["rewirings"] // 2)]
+    wrong = [f"{REWIRED}{k}" for k in range(study.config["latent_cells"]["rewirings"])]
     methods, count = [GRAPH, NONE, DECODER, *wrong], len(study.cells)
     todo: list[Job] = [(method, i) for method in methods for i in range(count)]
     drawn: dict[str, list[np.ndarray]] = {}
