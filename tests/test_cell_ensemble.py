@@ -1,5 +1,6 @@
 """Members of an ensemble: what weights and moved priors do, and that intervals hold what is true."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -159,6 +160,21 @@ def test_predictions_take_members_in_turn_and_none_without_draws(fit):
     assert np.allclose(means, np.mean(each, axis=0), rtol=0.5)
     knocked = fit.predict(intervention=KNOCKED.drop(columns="context"), draws=4)["protein"]
     assert knocked.upper is not None and knocked.upper.notna().all(axis=None)
+
+
+def test_new_cells_are_those_of_members_in_turn(fit):
+    count, turn = len(fit.members), 1
+    raised = copy.deepcopy(fit.members[turn].model)
+    with torch.no_grad():
+        raised.shared["rna baseline"].add_(5.0)
+    members = [replace(one, model=raised) if k == turn else one for k, one in enumerate(fit.members)]
+    usual, other = (
+        one.new_cells(20 * count, contexts=["control"], seed=2)["rna"]["more"].to_numpy().reshape(20, count)
+        for one in (fit, replace(fit, members=tuple(members)))
+    )
+    changed = (usual != other).any(0)
+    assert changed.tolist() == [k == turn for k in range(count)]
+    assert other[:, turn].mean() > 20 * usual[:, turn].mean()
 
 
 def test_intervals_of_expected_readings_are_wider_with_members(fit):

@@ -27,7 +27,7 @@ Latent = Literal["posterior", "prior"]
 
 def fresh_cells(
     reader: Reader,
-    there: World,
+    worlds: Sequence[World],
     count: int,
     modalities: Sequence[str],
     *,
@@ -39,7 +39,7 @@ def fresh_cells(
 
     Args:
         reader: the cells that new ones are like, drawn from with replacement.
-        there: physics in which they are.
+        worlds: physics in which they are, taken in turn, each with the latent states of its own model.
         count: number of new cells.
         modalities: those to draw.
         batch: number of their batch, −1 for one that the fit did not see; None = that of the cell drawn.
@@ -47,26 +47,27 @@ def fresh_cells(
         seed: of all draws.
     """
     rng = np.random.default_rng((seed, count))
-    like = Reader(reader.model, reader.cells, rng.choice(reader.positions, count))
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
-    for where, one in like.chunks(CHUNK):
-        one = one if batch is None else one._replace(batch=torch.full_like(one.batch, batch))
-        number = torch.arange(where.start, where.start + len(one.index), device=one.index.device)
-        made = _readings(reader.model, there, one, number, latent, seed)
-        for name in modalities:
-            parts[name].append(made[name])
-    return {
-        name: pd.DataFrame(np.concatenate(part), columns=list(reader.cells.modalities[name].features))
-        for name, part in parts.items()
-    }
+    alike = rng.choice(reader.positions, count)
+    features = {name: list(reader.cells.modalities[name].features) for name in modalities}
+    found = {name: np.empty((count, len(own)), dtype=np.float32) for name, own in features.items()}
+    for turn, there in enumerate(worlds):
+        own = np.arange(turn, count, len(worlds))
+        for where, one in Reader(there.model, reader.cells, alike[own]).chunks(CHUNK):
+            one = one if batch is None else one._replace(batch=torch.full_like(one.batch, batch))
+            number = torch.as_tensor(own[where], device=one.index.device)
+            for name, readings in _readings(there, one, number, latent, seed).items():
+                if name in found:
+                    found[name][own[where]] = readings
+    return {name: pd.DataFrame(values, columns=features[name]) for name, values in found.items()}
 
 
 def _readings(
-    model: CellModel, there: World, batch: CellBatch, number: torch.Tensor, latent: Latent, seed: int
+    there: World, batch: CellBatch, number: torch.Tensor, latent: Latent, seed: int
 ) -> dict[str, np.ndarray]:
     """New readings of some cells, float32, NaN where the physics was not solved; (cell, feature)."""
     key = np.random.SeedSequence((seed, int(number[0]))).generate_state(1, np.uint64)[0]
     generator = torch.Generator(number.device).manual_seed(int(key >> 1))
+    model = there.model
     with torch.no_grad():
         mean, ln_sd = model.encode(batch)
         # keyed by the new cell: two that are like the same cell must differ

@@ -20,7 +20,6 @@ from multiscale.fit.cells.fitted import FittedCells, NewBatches
 from multiscale.fit.cells.fresh import Latent, batch_code, check_latent, fresh_cells
 from multiscale.fit.cells.predict import CellPrediction, chosen, predict, sample
 from multiscale.fit.cells.response import Done, response
-from multiscale.fit.cells.worlds import world
 from multiscale.model.cells import CellProblem
 from multiscale.report.findings import Findings
 
@@ -129,7 +128,8 @@ class CellResult(FittedCells):
 
         Each is like a fitted cell, drawn with replacement: it has its size, and its batch and condition
         unless others are stated. Its latent state is drawn from the posterior of that cell, so that new cells
-        are as diverse as those of the fit, or from the prior.
+        are as diverse as those of the fit, or from the prior. Where the fit has members, new cells are of
+        these in turn.
 
         Args:
             count: number of cells, 1 or more.
@@ -149,10 +149,10 @@ class CellResult(FittedCells):
             raise DataError(f"`count` must be 1 or more; got {count}.")
         check_latent(latent)
         names = chosen(modalities, list(self.model.modalities), "modalities")
-        there = world(self.model, condition, intervention)
+        worlds = self._worlds(condition, intervention, count)
         reader = self._reader(None, contexts, "refuse")
         options = {"batch": batch_code(self.model, batch, new_batches), "latent": latent}
-        return fresh_cells(reader, there, count, names, **options, seed=self._seed if seed is None else seed)
+        return fresh_cells(reader, worlds, count, names, **options, seed=self._seed if seed is None else seed)
 
     def compare(
         self,
