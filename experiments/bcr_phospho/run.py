@@ -52,11 +52,18 @@ def jobs(study: Study) -> list[Job]:
     return found + [(name, f, 0) for name in wrong for f in folds if f.split == "donor"]
 
 
+def decisive(study: Study) -> dict[str, Any]:
+    """What a finished fit depends on: all of config.toml but how many there are."""
+    counts = ("seeds", "rewirings", "bootstrap")
+    kept = {name: value for name, value in study.config["study"].items() if name not in counts}
+    return study.config | {"study": kept}
+
+
 def run(study: Study, job: Job, folder: Path) -> pd.DataFrame:
     """One fit and its scores, or those of an earlier command."""
     method, fold, seed = job
     name = "_".join([method, *([fold.split, fold.name] if fold else []), str(seed)]).replace(" ", "-")
-    checkpoint, settings = Checkpoint(folder / name), {"config": json.dumps(study.config, sort_keys=True)}
+    checkpoint, settings = Checkpoint(folder / name), {"config": json.dumps(decisive(study), sort_keys=True)}
     saved = checkpoint.get("table")
     if saved is not None and saved.meta["settings"] == settings:
         return pd.DataFrame(saved.meta["rows"])

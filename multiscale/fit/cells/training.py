@@ -77,7 +77,9 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.tally, self.seconds = self._tally(), 0.0
         alone = processes.world == 1  # else a cell belongs to another process in every epoch
-        self.warm, self.warm_watched = (WarmStarts(len(part.cells), alone) for part in (loader, watched))
+        unique = model.physics is not None and model.physics.unique  # else cells are judged from their start
+        self.warm = WarmStarts(len(loader.cells), alone)
+        self.warm_watched = WarmStarts(len(watched.cells), alone and unique)
         self.smooth, self.smooth_watched = (self._smoothness(part) for part in (loader, watched))
 
     def run(self, save: Callable[[Training], None] | None = None) -> str:

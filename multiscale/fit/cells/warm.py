@@ -17,9 +17,10 @@ MOST_BYTES = 512 * 2**20
 class WarmStarts:
     """The last state of every cell, float32, on the host.
 
-    A start changes no result beyond the tolerance of the solver: only physics with one state per cell asks
-    for one (see `CellPhysics.unique`). The array is part of a checkpoint, so that a fit goes on to the same
-    bits.
+    Where physics has one state per cell (`CellPhysics.unique`), a start changes no result beyond the
+    tolerance of the solver. Where it may have several, training follows the branch that a cell is on, and the
+    bound by which the best epoch is chosen is that of cells solved from their own start, as predictions are.
+    The array is part of a checkpoint, so that a fit goes on to the same bits.
 
     Args:
         cells: their number.

@@ -39,8 +39,8 @@ class Parts(NamedTuple):
         kl: of every latent dimension, nats, shape (cell, latent).
         failed: cells whose physics was not solved, bool, shape (cell,).
         mean: of the posteriors, shape (cell, latent).
-        warm: what the next solve of the same cells may start from, shape (cell, number); None if where it
-            starts could matter, or there is no physics.
+        warm: what the next solve of the same cells may start from, shape (cell, number); None without
+            physics.
     """
 
     log_density: dict[str, Tensor]
@@ -228,9 +228,7 @@ class CellModel(nn.Module):
             name: torch.where(failed, 0.0, value)
             for name, value in self.log_densities(batch, z, state).items()
         }
-        again = None
-        if state is not None and self.physics is not None and self.physics.unique:
-            again = state.warm
+        again = None if state is None else state.warm
         return Parts(density, kl_to_prior(mean, ln_sd), failed, mean, again)
 
     def expected(self, batch: CellBatch, z: Tensor, state: CellState | None) -> dict[str, Tensor]:
