@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from cell_cases import made_cells, modality
 from cell_made import counted_cells
 from test_cell_fit import StoppedError, Stopping, bits
+from test_cell_model import switch
 
 import multiscale as ms
+from multiscale.assays.channels import Cytometry
 from multiscale.data.cells import Loader
 from multiscale.fit.cells import warm
 from multiscale.fit.cells.parallel import Processes
@@ -24,14 +27,15 @@ def problem(small_graph) -> CellProblem:
     return CellProblem(small_graph, counted_cells(), latent=2, amortised=False)
 
 
-def trained(problem: CellProblem, active: bool) -> Training:
+def trained(problem: CellProblem, active: bool | None) -> Training:
     settings = CellSettings(max_epochs=4, batch_size=32, precision="64")
     loader, watched = (
         Loader(problem.cells, batch_size=32, dtype=torch.float64, shuffle=shuffle)
         for shuffle in (True, False)
     )
     run = Training(CellModel(problem, dtype=torch.float64), loader, watched, settings, Processes("cpu"))
-    run.warm.active = run.warm_watched.active = active
+    if active is not None:
+        run.warm.active = run.warm_watched.active = active
     run.run()
     return run
 
@@ -50,6 +54,26 @@ def test_nothing_is_kept_beyond_the_memory_that_is_allowed(monkeypatch):
         starts = WarmStarts(cells)
         starts.put(torch.arange(2), torch.zeros(2, 1))
         assert (starts.get(torch.arange(2)) is not None) is kept
+
+
+def phosphorylated() -> CellProblem:
+    """Markers at the steady state of a kinase that a phosphatase opposes."""
+    values = np.abs(np.random.default_rng(0).normal(20, 5, (64, 2)))
+    cells = made_cells([modality("masses", Cytometry(), values, ["pS", "S"])], np.arange(64) % 2)
+    return CellProblem(switch(), cells, regime="steady_state", latent=2, amortised=False)
+
+
+def test_training_at_steady_state_finds_the_same_with_and_without_earlier_states():
+    with_, without = (trained(phosphorylated(), active) for active in (True, False))
+    assert with_.warm.values is not None and bool(with_.warm.values.isfinite().all())
+    for name, value in with_.model.state_dict().items():
+        other = without.model.state_dict()[name]
+        assert torch.allclose(value, other, rtol=1e-6, atol=1e-8, equal_nan=True), name
+
+
+def test_cells_that_may_rest_in_several_states_are_judged_from_their_own_start():
+    run = trained(phosphorylated(), None)
+    assert run.warm.active and not run.warm_watched.active
 
 
 def test_a_fit_finds_the_same_with_and_without_earlier_states(problem):
