@@ -61,7 +61,7 @@ class FakeModel(nn.Module):
         anchor: int | None = None,
     ):
         super().__init__()
-        self.problem, self.dtype, self.amortised = problem, dtype, True
+        self.problem, self.dtype, self.amortised, self.physics = problem, dtype, True, None
         part = problem.cells.modalities["rna"]
         noise = torch.randn(len(part.features), problem.latent, generator=torch.Generator().manual_seed(seed))
         self.loading = nn.Parameter(0.3 * noise.to(dtype))
