@@ -12,7 +12,6 @@ from typing import Any
 
 import anndata
 import h5py
-import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +26,7 @@ from multiscale.config import DataSection
 from multiscale.data import Cells, Interventions, from_anndata, from_mudata
 from multiscale.data.cells import InMemory, Loader, OnDisk, Registry
 from multiscale.errors import AssayError, ConfigError, DataError, FormatError
+from multiscale.formats.anndata import not_pulling
 from multiscale.graph import Graph
 from multiscale.model import Problem
 from multiscale.runs.problem import _from_anndata
@@ -77,7 +77,7 @@ def mdata(counts: np.ndarray, proteins: np.ndarray) -> MuData:
 
 
 def joined(parts: dict[str, AnnData]) -> MuData:
-    with mudata.set_options(pull_on_update=False):
+    with not_pulling():
         return MuData(parts)
 
 
@@ -369,7 +369,7 @@ def test_modalities_are_joined_by_the_names_of_cells(
 def test_a_mudata_in_a_file_is_read_without_loading_it(
     mdata: MuData, counts: np.ndarray, proteins: np.ndarray, tmp_path: Path
 ) -> None:
-    with mudata.set_options(pull_on_update=False):
+    with not_pulling():
         mdata.write(tmp_path / "a.h5mu")
     cells = from_mudata(tmp_path / "a.h5mu", assays={"rna": Transcripts(), "prot": SurfaceProteins()})
     check_union(cells, counts, proteins)

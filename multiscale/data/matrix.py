@@ -116,7 +116,8 @@ def locate(adata: Any, layer: str | None, use_raw: bool) -> tuple[str, Any, pd.I
         return "raw.X", adata.raw.X, adata.raw.var_names
     if layer is not None:
         if layer not in adata.layers:
-            raise DataError(f"`{layer}` is not a layer of the AnnData; {nearest(layer, adata.layers.keys())}")
+            known = [name for name in adata.layers if name is not None]  # from anndata 0.13 on, None is X
+            raise DataError(f"`{layer}` is not a layer of the AnnData; {nearest(layer, known)}")
         return f"layers['{layer}']", adata.layers[layer], adata.var_names
     if adata.X is None:
         raise DataError("`adata.X` is empty; give `layer` or `use_raw`.")

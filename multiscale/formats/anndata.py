@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-__all__ = ["FORMAT_VERSION", "write", "write_h5ad", "write_h5mu"]
+__all__ = ["FORMAT_VERSION", "not_pulling", "write", "write_h5ad", "write_h5mu"]
 
 FORMAT_VERSION = 1
 
@@ -97,11 +98,22 @@ def write_h5mu(
     Raises:
         FormatError: `mudata` is not installed.
     """
-    options = _mudata().set_options
-    with options(pull_on_update=False):  # mudata warns without a choice; this is its coming default
+    with not_pulling():
         whole: Any = data if hasattr(data, "mod") else _around(data, modality, key_added)
         with atomic.replace(path) as temporary:
             whole.write_h5mu(temporary)
+
+
+def not_pulling() -> AbstractContextManager[Any]:
+    """A block in which mudata leaves the columns of modalities where they are.
+
+    That is the default from mudata 0.4 on; before, it warns where nothing is chosen.
+
+    Raises:
+        FormatError: `mudata` is not installed.
+    """
+    options = getattr(_mudata(), "set_options", None)
+    return nullcontext() if options is None else options(pull_on_update=False)
 
 
 def _around(adata: Any, modality: str, key: str) -> MuData:
