@@ -81,7 +81,7 @@ def options() -> dict[str, Any]:
     if hasattr(mudata, "set_options"):
         with mudata.set_options() as found:
             return dict(found)
-    return mudata.settings.model_dump()
+    return vars(mudata)["settings"].model_dump()
 
 
 def test_writing_changes_neither_the_options_nor_the_table_of_cells(mdata, tmp_path: Path) -> None:
