@@ -6,6 +6,7 @@ over processes and nothing is normalised within them, so that their number chang
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -38,7 +39,10 @@ class Processes:
             raise ConfigError(f"the number of processes must divide {LANES}; torchrun started {self.world}.")
         self._device = device_of(accelerator)
         if self.world > 1:
+            opens = not torch.distributed.is_initialized()
             self._fabric.launch()
+            if opens:
+                atexit.register(_close_group)
 
     @property
     def device(self) -> torch.device:
@@ -70,3 +74,9 @@ class Processes:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", self.world))
         kind = "gpu" if self._device.type == "cuda" else "cpu"
         return Fabric(accelerator=kind, devices=local, num_nodes=self.world // local, strategy="ddp")
+
+
+def _close_group() -> None:
+    """Close the group before the interpreter ends, else its threads may abort the process (PyTorch #190489)."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
