@@ -41,11 +41,26 @@ from multiscale.graph.rates import reactions_of
 
 DECODER = "decoder alone"
 PRIOR = ", states from the prior"
-QUICK = {"cells": 16, "max_epochs": 10, "draws": 2, "predicted": 60, "rewirings": 2}
+QUICK = {"cells": 16, "max_epochs": 10, "draws": 2, "predicted": 60, "seeds": 1, "rewirings": 2}
 FIT = ("max_epochs", "batch_size", "learning_rate", "graph_rate", "patience")
 
-Job = tuple[str, int]
-"""Method, and number of the condition that is left out."""
+Job = tuple[str, int, int]
+"""Method, number of the condition that is left out, and seed."""
+
+
+def jobs(study: Study) -> list[Job]:
+    """All fits; rewired graphs have the first seed."""
+    chosen, conditions = study.config["latent_cells"], range(len(study.cells))
+    first, wrong = study.config["seed"], [f"{REWIRED}{k}" for k in range(chosen["rewirings"])]
+    seeds = range(first, first + chosen["seeds"])
+    fits = [(method, i, seed) for seed in seeds for method in (GRAPH, NONE, DECODER) for i in conditions]
+    return fits + [(method, i, first) for method in wrong for i in conditions]
+
+
+def decisive(study: Study) -> dict[str, Any]:
+    """What a finished fit depends on: all of config.toml but how many there are."""
+    kept = {k: v for k, v in study.config["latent_cells"].items() if k not in ("seeds", "rewirings")}
+    return study.config | {"latent_cells": kept}
 
 
 def done(graph: ms.Graph, study: Study, name: str) -> list[tuple[str, str, str]]:
@@ -130,9 +145,10 @@ def _conditions(study: Study, graph: ms.Graph, left_out: int) -> list[pd.DataFra
 
 def run(study: Study, job: Job, folder: Path) -> dict[str, np.ndarray]:
     """Predictions of one fit, or those of an earlier command, by name of the method."""
-    method, left_out = job
-    checkpoint = Checkpoint(folder / f"{method}_{left_out}".replace(" ", "-"))
-    settings, saved = json.dumps(study.config, sort_keys=True), checkpoint.get("drawn")
+    method, left_out, seed = job
+    study = Study(study.config | {"seed": seed}, study.cells)
+    checkpoint = Checkpoint(folder / f"{method}_{left_out}_{seed}".replace(" ", "-"))
+    settings, saved = json.dumps(decisive(study), sort_keys=True), checkpoint.get("drawn")
     if saved is not None and saved.meta["settings"] == settings:
         return saved.arrays
     if saved is not None:
@@ -146,12 +162,16 @@ def run(study: Study, job: Job, folder: Path) -> dict[str, np.ndarray]:
     return drawn
 
 
-def table(study: Study, drawn: dict[str, list[np.ndarray]], beside: Path | None) -> str:
-    """Scores as in README.md: means over cells, then markers, then conditions."""
-    every = [scores(study.cells, part, study.targets).assign(method=name) for name, part in drawn.items()]
+def table(study: Study, drawn: dict[tuple[str, int], list[np.ndarray]], beside: Path | None) -> str:
+    """Scores as in README.md: means over cells, then markers, then conditions, then seeds."""
+    every = [
+        scores(study.cells, part, study.targets).assign(method=name, seed=seed)
+        for (name, seed), part in drawn.items()
+    ]
     if beside is not None:
         other = pd.read_csv(beside / "scores.tsv", sep="\t")
-        every.append(other[~other["method"].isin(drawn)].assign(method=lambda t: t["method"] + " (run.py)"))
+        own = other["method"].isin({name for name, _ in drawn})
+        every.append(other[~own].assign(method=lambda t: t["method"] + " (run.py)", seed=0))
     found = pd.concat(every, ignore_index=True)
     wrong = found["method"].str.startswith(REWIRED)
     middle = f"rewired, median of {found.loc[wrong, 'method'].nunique()}"
@@ -159,6 +179,9 @@ def table(study: Study, drawn: dict[str, list[np.ndarray]], beside: Path | None)
         CRPS=("crps", "mean"), Wasserstein=("wasserstein", "mean")
     )
     means["CRPS without targets"] = found[~found["target"]].groupby("method")["crps"].mean()
+    per_seed = found.groupby(["method", "seed"])["crps"].mean().groupby("method").agg(["min", "max", "size"])
+    ranges = [f"{low:.3f}–{high:.3f}" if n > 1 else "" for low, high, n in per_seed.itertuples(index=False)]
+    means.insert(1, "over seeds", pd.Series(ranges, index=per_seed.index))
     is_wrong = means.index.str.startswith(REWIRED)
     shown = means[~is_wrong].copy()
     best = str(shown.loc[[n for n in shown.index if n in (NONE, DECODER, *BASELINES)], "CRPS"].idxmin())
@@ -170,7 +193,7 @@ def table(study: Study, drawn: dict[str, list[np.ndarray]], beside: Path | None)
     if is_wrong.any():
         better = int((means.loc[is_wrong, "CRPS"] > score[GRAPH]).sum())
         lines.append(f"It predicts better than {better} of {int(is_wrong.sum())} rewired graphs.")
-        shown.loc[middle] = means[is_wrong].median()
+        shown.loc[middle] = {"over seeds": ""} | means[is_wrong].median(numeric_only=True).to_dict()
     grid = found[~wrong].pivot_table("crps", "condition", "method", sort=False)
     both = markdown(shown.reset_index(), ".3f"), markdown(grid[[GRAPH, NONE, DECODER]].reset_index())
     return "\n".join([*lines, "", *both[0], "", *both[1]])
@@ -190,21 +213,20 @@ def main() -> None:
     study, began = Study.read(given.quick), time.perf_counter()
     study.config["latent_cells"] |= QUICK if given.quick else {}
     study.config["latent_cells"] |= {} if given.cells is None else {"cells": given.cells}
-    wrong = [f"{REWIRED}{k}" for k in range(study.config["latent_cells"]["rewirings"])]
-    methods, count = [GRAPH, NONE, DECODER, *wrong], len(study.cells)
-    todo: list[Job] = [(method, i) for method in methods for i in range(count)]
-    drawn: dict[str, list[np.ndarray]] = {}
+    todo, count, first = jobs(study), len(study.cells), study.config["seed"]
+    drawn: dict[tuple[str, int], list[np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if given.out is None else given.out / "fits"
         with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
             for job, found in zip(todo, _finished(pool, study, todo, folder), strict=True):
                 for name, part in found.items():
-                    drawn.setdefault(name, []).append(part)
-                print(f"{time.perf_counter() - began:.0f} s: {job[0]}, {job[1]}", file=sys.stderr, flush=True)
-    rng = np.random.default_rng(study.config["seed"])
+                    drawn.setdefault((name, job[2]), []).append(part)
+                what = f"{job[0]} without condition {job[1]}, seed {job[2]}"
+                print(f"{time.perf_counter() - began:.0f} s: {what}", file=sys.stderr, flush=True)
+    rng = np.random.default_rng(first)
     for name, baseline in BASELINES.items():
-        drawn[name] = [baseline(study.cells, study.design, i, rng) for i in range(count)]
-    drawn[SEEN] = study.cells
+        drawn[name, first] = [baseline(study.cells, study.design, i, rng) for i in range(count)]
+    drawn[SEEN, first] = study.cells
     text = f"{table(study, drawn, given.beside)}\n\n{time.perf_counter() - began:.0f} s"
     print(text)
     if given.out is not None:

@@ -37,8 +37,7 @@ class Conserved:
     Args:
         moieties: L, shape (moiety, species).
         constant: species that nothing changes and no given law keeps constant; each is a law of its own,
-        after
-            the given ones.
+            after the given ones.
     """
 
     moieties: Tensor

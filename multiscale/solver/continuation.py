@@ -1,15 +1,16 @@
 """From a start to a steady state: pseudo-transient continuation that ends in Newton's method.
 
-One step solves (σ − J) Δ = f with conservation laws in the dependent rows. With σ = 1/δ it is a linearised
-implicit Euler step of length δ, with σ = 0 a Newton step. A second solve with the same factors,
-Δ' = W⁻¹ (f(x + Δ) − σ Δ), tells how nonlinear the step was: Θ = |Δ'| / |Δ|, in relative changes of x, does
+One step solves (σ − J) Δ = f and L Δ = T − L x. Conservation laws are solved first: species D follow from
+the others I, on which W = σ − (J_II + J_ID E) remains to be solved (`Reduced`). With σ = 1/δ it is a
+linearised implicit Euler step of length δ, with σ = 0 a Newton step. A second solve with the same factors,
+Δ' of f(x + Δ) − σ Δ, tells how nonlinear the step was: Θ = |Δ'| / |Δ|, in relative changes of x, does
 not depend on units or stiffness (P. Deuflhard, Newton Methods for Nonlinear Problems,
 2004, doi:10.1007/978-3-642-23899-4). Small Θ lengthens δ, large Θ rejects the step, and so do concentrations
 below −atol and non-finite values.
 
-A step of σ below a real positive eigenvalue of J would walk against a growing direction; the determinant
-of W then has another sign than for σ → ∞. Such steps are rejected, so that a system leaves an unstable state
-towards the side on which it started. A system that starts at rest stays there.
+A step of σ below a real positive eigenvalue of J_II + J_ID E would walk against a growing direction; the
+determinant of W then has another sign than for σ → ∞. Such steps are rejected, so that a system leaves an
+unstable state towards the side on which it started. A system that starts at rest stays there.
 
 All systems of a batch have their own δ and leave the batch when they are done. Each is computed by operations
 that treat matrices one by one, so that none depends on its neighbours.
@@ -200,9 +201,9 @@ def _largest(change: Tensor, weight: Tensor) -> Tensor:
 def _factorise(
     here: Linear, shift: Tensor, size: Tensor
 ) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
-    """A solver for W, whether W is regular to rounding, and the sign of the determinant of its part on x_I.
+    """A solver for W, whether W is regular to rounding, and the sign of its determinant.
 
-    Laws are solved first: half of the species of a network of modifications follow from the others.
+    In a network of modifications about half of the species follow from the others.
     """
     reduced = here.laws.reduced(here.jacobian, here.rows)
     size = torch.where(size > 0, size, 1.0).gather(1, reduced.kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,9 @@ def _predicted(
     """A row per feature: mean over cells, its median and 90 % interval over draws."""
     options = {"contexts": contexts, "modalities": [modality], "draws": draws}
     drawn = result.sample(intervention=intervention, **options)[modality]
-    low, middle, high = np.nanquantile(np.nanmean(drawn, axis=1), [INTERVAL[0], 0.5, INTERVAL[1]], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of draws in which no cell has a solution: NaN
+        means = np.nanmean(drawn, axis=1)
+        low, middle, high = np.nanquantile(means, [INTERVAL[0], 0.5, INTERVAL[1]], axis=0)
     features = list(result.problem.cells.modalities[modality].features)
     return pd.DataFrame({"feature": features, "predicted": middle, "lower": low, "upper": high})
