@@ -77,6 +77,6 @@ class Processes:
 
 
 def _close_group() -> None:
-    """Close the group before the interpreter ends, else its threads may abort the process (PyTorch #190489)."""
+    """Close the group before the interpreter ends: threads left open may abort it (PyTorch #190489)."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
