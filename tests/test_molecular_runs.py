@@ -108,7 +108,7 @@ def fractions(energies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def write_project(folder: Path) -> None:
     rng = np.random.default_rng(0)
-    texts, energies = scan(rng, 150)
+    texts, energies = scan(rng, 300)
     for name, fraction in zip(("abundance", "binding"), fractions(energies), strict=True):
         value = 0.1 + 1.2 * fraction + rng.normal(0, 0.03, len(texts))
         table = pd.DataFrame(

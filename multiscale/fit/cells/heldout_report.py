@@ -28,7 +28,7 @@ from multiscale.fit.tasks import complete
 from multiscale.graph import rewire
 from multiscale.model.cells import CellProblem
 
-__all__ = ["report", "run_study"]
+__all__ = ["headline", "report", "run_study"]
 
 TITLES = {
     "cells": "All readings of a part of the cells hidden",
@@ -66,7 +66,7 @@ def run_study(study: HeldOut, settings: Mapping[str, Any], out: Path, workers: i
 def report(study: HeldOut, found: Found) -> tuple[str, pd.DataFrame]:
     """Tables in Markdown, and the score of every trial, batch and feature."""
     scores = pd.concat([study.scores(trial, saved) for trial, saved in found.items()], ignore_index=True)
-    parts = [" ".join(_headline(scores[scores["kind"] == kind], kind) for kind in KINDS), ""]
+    parts = [" ".join(headline(scores[scores["kind"] == kind], kind) for kind in KINDS), ""]
     for kind in KINDS:
         own = scores[scores["kind"] == kind].dropna(axis=1, how="all")
         if own.empty:
@@ -76,7 +76,7 @@ def report(study: HeldOut, found: Found) -> tuple[str, pd.DataFrame]:
     return "\n".join(parts), scores
 
 
-def _headline(scores: pd.DataFrame, kind: str) -> str:
+def headline(scores: pd.DataFrame, kind: str) -> str:
     """Whether the graph is ahead with one kind of hidden readings, in a sentence.
 
     It is if its CRPS (rank correlation for features, of which no counts are predicted), mean over splits, is
