@@ -163,7 +163,7 @@ def quick(count: int) -> settings:
     )
 
 
-@quick(150)
+@quick(60)
 @given(damages)
 def test_damaged_model_runs_or_is_refused(damage: tuple[int, int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
