@@ -1,7 +1,7 @@
 """Do intervals of an ensemble of cells hold the truth? Draw a truth, simulate cells, fit members, look.
 
     python experiments/coverage/cells.py [--replicates 20] [--cells 128] [--members 9] [--epochs 300]
-                                         [--quick]
+                                         [--workers 2] [--quick]
 
 Markers read ln signal = b + W z + noise, with b, W and z drawn anew in every replicate. For b the exact
 standard deviation is known, √((|W|² + σ²)/cells) where W and σ are; the table compares that of members.
@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import anndata
 import numpy as np
 import pandas as pd
+from run import share_with_range
 
 import multiscale as ms
 
@@ -53,17 +59,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in {"replicates": 20, "cells": 128, "members": 9, "epochs": 300}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--quick", action="store_true", help="2 replicates of 64 cells, 4 members, 40 epochs")
     given = parser.parse_args()
     if given.quick:
         given.replicates, given.cells, given.members, given.epochs = 2, 64, 4, 40
-    found = pd.concat(
-        [replicate(i, given.cells, given.members, given.epochs) for i in range(given.replicates)]
-    )
+    one = partial(replicate, count=given.cells, members=given.members, epochs=given.epochs)
+    began, parts = time.perf_counter(), []
+    with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
+        for part in pool.map(one, range(given.replicates)):
+            parts.append(part.assign(replicate=len(parts)))
+            spent = time.perf_counter() - began
+            print(f"{spent:.0f} s: {len(parts)} of {given.replicates}", file=sys.stderr, flush=True)
+    found = pd.concat(parts, ignore_index=True)
     inside = (found["lower"] <= found["truth"]) & (found["truth"] <= found["upper"])
+    share, low, high = (100 * part for part in share_with_range(inside, found["replicate"]))
     ratio = (found["sd"] / found["exact"]).median()
-    print("| number | coverage of 90 % | median sd / exact sd |\n|---|---|---|")
-    print(f"| {len(found)} | {100 * inside.mean():.1f} | {ratio:.2f} |")
+    z = (found["truth"] - found["value"]) / found["exact"]
+    print("| number | coverage of 90 % (95 % range) | median sd / exact sd | sd of error / exact sd |")
+    print("|---|---|---|---|")
+    print(f"| {len(found)} | {share:.1f} ({low:.0f}–{high:.0f}) | {ratio:.2f} | {(z**2).mean() ** 0.5:.2f} |")
 
 
 if __name__ == "__main__":
