@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -155,7 +156,7 @@ def _run(
     """Fit, and say where a fit that was interrupted can go on."""
     from multiscale.config import read_config
 
-    _listen(logging.INFO)
+    _listen(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     if toml is not None:
         config = read_config(toml)
     else:
@@ -167,6 +168,8 @@ def _run(
         summary = _runner(config)(config, out, resume=resume, overwrite=overwrite)
     except KeyboardInterrupt:
         _fail(_interrupted(out), 130)
+        return
+    if not summary:  # this process has only helped the one that writes
         return
     if as_json:
         from multiscale.formats.document import to_json
@@ -183,6 +186,9 @@ def _runner(config: Config) -> Callable[..., dict[str, Any]]:
         from multiscale.runs.cells import run_cells
 
         return run_cells
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes != "1":
+        raise ConfigError(f"only fits of single cells share processes, and there are {processes}; start one.")
     if config.molecular:
         from multiscale.runs.molecular import run_molecular
 

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 import torch
 from cell_made import counted_cells
+from test_cell_runs import write_project
 
 import multiscale as ms
+from multiscale.cli import main
+from multiscale.config import read_config
 from multiscale.errors import ConfigError
 from multiscale.fit.cells.parallel import Processes
+from multiscale.formats.tables import read_table
 from multiscale.model.cells import CellProblem
+from multiscale.runs.cells import run_cells
 
 TESTS = Path(__file__).parent
 OPTIONS = {"max_epochs": 2, "batch_size": 40, "precision": "64", "accelerator": "cpu", "progress": False}
@@ -42,13 +47,20 @@ def of_two_processes(graph: Path, folder: Path, amortised: bool) -> None:
     values = {"tests": str(TESTS), "graph": str(graph), "out": str(folder), "options": OPTIONS}
     script = folder / "script.py"
     script.write_text(SCRIPT.format(**values, amortised=amortised))
+    code, said = in_two_processes(folder, script)
+    assert code == 0, said[-3000:]
+
+
+def in_two_processes(folder: Path, *command: str | Path) -> tuple[int, str]:
+    """Exit code and standard error of `torchrun`."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     said, env = folder / "stderr", {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
-    with said.open("w") as stderr:
+    with said.open("w") as stderr, (folder / "stdout").open("w") as stdout:
         run = subprocess.Popen(
-            [*launch, str(script)],
+            [*launch, *map(str, command)],
+            stdout=stdout,
             stderr=stderr,
-            cwd=TESTS.parent,
+            cwd=folder,
             env=os.environ | env,
             start_new_session=True,
         )
@@ -58,7 +70,7 @@ def of_two_processes(graph: Path, folder: Path, amortised: bool) -> None:
             os.killpg(run.pid, signal.SIGKILL)  # torchrun's own processes too
             run.wait()
             raise
-    assert code == 0, said.read_text()[-3000:]
+    return code, said.read_text()
 
 
 @pytest.mark.slow
@@ -74,6 +86,34 @@ def test_two_processes_give_the_parameters_of_one_to_1e_6(small_graph, tmp_path,
         assert torch.allclose(two.model.state_dict()[name], value, rtol=1e-6, atol=1e-12), name
     assert np.allclose(two.history["watched_elbo"], one.history["watched_elbo"], rtol=1e-9)
     assert (one.settings["processes"], two.settings["processes"]) == (1, 2)
+
+
+COMMAND = ["--no-python", sys.executable, "-c", "from multiscale.cli import main; main()"]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_has_the_tables_of_one(small_graph, tmp_path):
+    write_project(tmp_path, small_graph)
+    toml = (tmp_path / "fit.toml").read_text().replace("max_epochs = 6", 'max_epochs = 2\nprecision = "64"')
+    (tmp_path / "fit.toml").write_text(toml)
+    one = run_cells(read_config(tmp_path / "fit.toml"), tmp_path / "one", progress=False)
+    code, said = in_two_processes(tmp_path, *COMMAND, "fit", "fit.toml", "--out", "two")
+    assert code == 0, said[-3000:]
+    printed = (tmp_path / "stdout").read_text().splitlines()
+    assert printed[0] == one["headline"] and printed[1].startswith("Report: ") and len(printed) == 2
+    ours, theirs = (read_table(tmp_path / name / "parameters.tsv")["value"] for name in ("one", "two"))
+    assert np.allclose(theirs.astype(float), ours.astype(float), rtol=1e-6, atol=1e-12)
+    code, said = in_two_processes(tmp_path, *COMMAND, "fit", "--resume", "two")
+    assert code == 0 and "nothing is left to do" in said
+
+
+def test_other_fits_are_not_shared_by_processes(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    toml = str(TESTS.parent / "experiments" / "pbmc_complexes" / "config.toml")
+    monkeypatch.setattr("sys.argv", ["multiscale", "fit", toml, "--out", "x"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "only fits of single cells share processes, and there are 2" in capsys.readouterr().err
 
 
 def test_a_number_of_processes_that_does_not_divide_eight_is_refused(monkeypatch):

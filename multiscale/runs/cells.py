@@ -14,6 +14,7 @@ import pandas as pd
 from multiscale import formats
 from multiscale.config import Config
 from multiscale.fit.api import fit
+from multiscale.fit.cells.parallel import Processes
 from multiscale.fit.cells.result import CellResult
 from multiscale.fit.cells.summary import network, report_tables, undetermined
 from multiscale.fit.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ from multiscale.report import page
 from multiscale.report.cell_words import WITHOUT, headline, sentences
 from multiscale.runs.cells_problem import cell_problem
 from multiscale.runs.fingerprint import asked, cell_fingerprint
-from multiscale.runs.folder import absolute, admit, begin, publish, published
+from multiscale.runs.folder import CHECKPOINT, absolute, admit, begin, publish, published
 from multiscale.runs.prediction import GRAPH, MODEL
 from multiscale.runs.store import FORMAT_VERSION, NETWORK, RESULTS, read_run, sources, write_tables
 
@@ -47,7 +48,7 @@ def run_cells(
     Readings that `[data.cells.holdout]` draws are hidden from the fit and from all controls: the same cells
     without a graph, and with rewired graphs. Finished fits and the state of an unfinished one are kept in
     `<out>/checkpoint/`; all other files appear at the end. A run that was stopped goes on where it was, with
-    the same numbers on the same machine.
+    the same numbers on the same machine. Of several processes, started by `torchrun`, the first writes.
 
     Args:
         config: the checked configuration, with `[data.cells]`.
@@ -58,22 +59,29 @@ def run_cells(
         save_every_s: least time between two saves of an unfinished fit, s.
 
     Returns:
-        the content of metrics.json.
+        the content of metrics.json; nothing in processes other than the first.
 
     Raises:
         MultiscaleError: input or output is wrong; nothing has been written then.
     """
     began = time.perf_counter()
-    out = Path(out)
-    admit(out, resume, overwrite)
+    out, processes = Path(out), Processes(config.fit.accelerator)
+    if processes.first:
+        admit(out, resume, overwrite)
     problem = cell_problem(config)
     assert problem.graph is not None and config.cells is not None
+    options = {"progress": progress, "save_every_s": save_every_s}
+    if not processes.first:
+        processes.wait()  # until the folder is held
+        _assist(config, problem, out, options)
+        return {}
     key = cell_fingerprint(config, problem.graph, problem.cells)
     with begin(out, config, key, resume, overwrite) as checkpoint:
-        if published(out, checkpoint, asked(config)):
+        finished = published(out, checkpoint, asked(config))
+        processes.wait()
+        if finished:
             log.info("%s: this run is finished; nothing is left to do.", out)
             return document.read(out / "metrics.json", FORMAT_VERSION)
-        options = {"progress": progress, "save_every_s": save_every_s}
         result = _fit(config, problem, checkpoint, options)
         controls = _controls(config, problem, checkpoint, options)
         tables = report_tables(result, controls, config.cells.groupby) | {"sources": sources(config)}
@@ -81,6 +89,14 @@ def run_cells(
         with publish(out, checkpoint, asked(config)) as folder:
             _write(folder, result, tables, summary, config)
     return summary
+
+
+def _assist(config: Config, problem: CellProblem, out: Path, options: Mapping[str, Any]) -> None:
+    """Take part in the fits of the process that writes."""
+    checkpoint = Checkpoint(out / CHECKPOINT)
+    if not published(out, checkpoint, asked(config)):
+        _fit(config, problem, checkpoint, options)
+        _controls(config, problem, checkpoint, options)
 
 
 def _fit(

@@ -80,6 +80,7 @@ class Keeper:
                 self.title, arrays | columns(training.history), {"fit": self.identity, "ended": ended}
             )
             self.checkpoint.drop(f"{self.title}.")
+        self.processes.wait()  # nobody reads, or cleans up, before it is written
 
     @property
     def _writes(self) -> bool:
