@@ -1,7 +1,7 @@
 """Do intervals of an ensemble of cells hold the truth? Draw a truth, simulate cells, fit members, look.
 
     python experiments/coverage/cells.py [--replicates 20] [--cells 128] [--members 9] [--epochs 300]
-                                         [--workers 2] [--quick]
+                                         [--patience 20] [--workers 2] [--quick]
 
 Markers read ln signal = b + W z + noise, with b, W and z drawn anew in every replicate. For b the exact
 standard deviation is known, √((|W|² + σ²)/cells) where W and σ are; the table compares that of members.
@@ -41,14 +41,21 @@ def simulated(seed: int, count: int) -> tuple[anndata.AnnData, pd.DataFrame]:
     return adata, pd.DataFrame({"truth": level, "exact": exact}, index=names)
 
 
-def replicate(seed: int, count: int, members: int, epochs: int) -> pd.DataFrame:
+def replicate(seed: int, count: int, members: int, epochs: int, patience: int) -> pd.DataFrame:
     """Intervals of one simulation beside the truth."""
     adata, truth = simulated(seed, count)
     channel = ms.assays.Cytometry(transformed=True)
     cells = ms.from_anndata(adata, assays={"masses": channel})
     problem = ms.CellProblem(None, cells, latent=1, amortised=False)
     fit = ms.fit(
-        problem, members=members, max_epochs=epochs, batch_size=16, graph_rate=0.05, seed=seed, progress=False
+        problem,
+        members=members,
+        max_epochs=epochs,
+        patience=patience,
+        batch_size=16,
+        graph_rate=0.05,
+        seed=seed,
+        progress=False,
     )
     table = fit.parameters.set_index("parameterId").loc[[f"masses_baseline_{m}" for m in truth.index]]
     return truth.reset_index(drop=True).join(table.reset_index(drop=True))
@@ -57,14 +64,15 @@ def replicate(seed: int, count: int, members: int, epochs: int) -> pd.DataFrame:
 def main() -> None:
     """Print one row over all replicates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, value in {"replicates": 20, "cells": 128, "members": 9, "epochs": 300}.items():
+    for name, value in {"replicates": 20, "cells": 128, "members": 9, "epochs": 300, "patience": 20}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--quick", action="store_true", help="2 replicates of 64 cells, 4 members, 40 epochs")
     given = parser.parse_args()
     if given.quick:
         given.replicates, given.cells, given.members, given.epochs = 2, 64, 4, 40
-    one = partial(replicate, count=given.cells, members=given.members, epochs=given.epochs)
+    effort = {"members": given.members, "epochs": given.epochs, "patience": given.patience}
+    one = partial(replicate, count=given.cells, **effort)
     began, parts = time.perf_counter(), []
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
         for part in pool.map(one, range(given.replicates)):
