@@ -1,6 +1,7 @@
 """Members of an ensemble: what weights and moved priors do, and that intervals hold what is true."""
 
 import copy
+import logging
 import math
 from dataclasses import replace
 
@@ -233,3 +234,11 @@ def test_intervals_of_baselines_hold_the_truth_and_are_as_wide_as_they_should_be
     lower, upper, sd = (table[name].to_numpy(float) for name in ("lower", "upper", "sd"))
     assert ((lower <= level) & (level <= upper)).mean() >= 0.75
     assert 0.5 < np.median(sd / exact) < 2  # six members tell an sd to 30 %
+
+
+@pytest.mark.parametrize(("patience", "said"), [(20, True), (100, False)])
+def test_members_that_may_end_early_are_warned_of(patience, said, small_graph, caplog):
+    problem = CellProblem(small_graph, counted_cells(20), latent=1)
+    with caplog.at_level(logging.WARNING, logger="multiscale"):
+        ms.fit(problem, members=3, max_epochs=1, patience=patience, accelerator="cpu", progress=False)
+    assert ("intervals are too narrow; take 100" in caplog.text) is said

@@ -27,6 +27,9 @@ __all__ = ["fit_cells"]
 
 log = logging.getLogger("multiscale")
 
+PATIENT = 100
+"""Epochs of patience from which the intervals of members are known to be wide enough; docs/uncertainty.md."""
+
 TITLE = "cells"
 """Name of the finished stage in a checkpoint; `cells.state` is an unfinished one."""
 
@@ -51,7 +54,8 @@ def fit_cells(
     Args:
         problem: graph and cells.
         members: fits in all, one after another; more than 1 give what all cells share intervals; see
-            `ensemble`. A checkpoint keeps every member, and more can be added later.
+            `ensemble`. They want a `patience` of 100. A checkpoint keeps every member, and more can be added
+            later.
         accelerator: `auto` (GPU if there is one), `cpu` or `gpu`.
         threads: CPU threads of PyTorch.
         progress: show a progress bar on a terminal.
@@ -77,6 +81,13 @@ def fit_cells(
     if problem.smooth and processes.world > 1:
         raise ConfigError(
             "`smooth` needs all cells of a minibatch in one process; start one, or leave it at 0."
+        )
+    if members > 1 and settings.patience < PATIENT and processes.first:
+        log.warning(
+            "members: with `patience` = %d they may end before they differ as cells and priors let them, and "
+            "intervals are too narrow; take %d.",
+            settings.patience,
+            PATIENT,
         )
     fits = []
     with limit_threads(threads):
