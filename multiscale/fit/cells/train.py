@@ -78,6 +78,21 @@ def fit_cells(
     settings = _settings(options)
     check_members(members)
     processes = Processes(accelerator)
+    _check(problem, settings, members, processes)
+    fits = []
+    with limit_threads(threads):
+        for member in range(members):
+            model = _model(problem, member_settings(settings, member), processes, member)
+            run = _training(model, member_settings(settings, member), processes, member)
+            identity = identity_of(problem, run.settings)
+            keeper = Keeper(checkpoint, identity, processes, save_every_s, _title(member))
+            used = {"device": str(processes.device), "threads": threads, "processes": processes.world}
+            fits.append(_fitted(run, keeper, used | {"members": members}, progress and processes.first))
+    return replace(fits[0], members=tuple(fits[1:]))
+
+
+def _check(problem: CellProblem, settings: CellSettings, members: int, processes: Processes) -> None:
+    """Refuse what several processes cannot do; warn of members that may end early."""
     if problem.smooth and processes.world > 1:
         raise ConfigError(
             "`smooth` needs all cells of a minibatch in one process; start one, or leave it at 0."
@@ -89,16 +104,6 @@ def fit_cells(
             settings.patience,
             PATIENT,
         )
-    fits = []
-    with limit_threads(threads):
-        for member in range(members):
-            model = _model(problem, member_settings(settings, member), processes, member)
-            run = _training(model, member_settings(settings, member), processes, member)
-            identity = identity_of(problem, run.settings)
-            keeper = Keeper(checkpoint, identity, processes, save_every_s, _title(member))
-            used = {"device": str(processes.device), "threads": threads, "processes": processes.world}
-            fits.append(_fitted(run, keeper, used | {"members": members}, progress and processes.first))
-    return replace(fits[0], members=tuple(fits[1:]))
 
 
 def _fitted(training: Training, keeper: Keeper, used: dict[str, Any], show: bool) -> CellResult:
