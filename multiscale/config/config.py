@@ -137,7 +137,8 @@ class Fit(Section):
     members: int = Field(
         default=1,
         ge=1,
-        description="of cells: fits from different seeds, for intervals of what all cells share",
+        description="of cells: fits to reweighted cells, for intervals of what all cells share; they want a "
+        "patience of 100",
     )
     precision: Literal["64", "32", "bf16-mixed"] = Field(
         default="32", description="of cells: numbers of networks; physics is always in 64 bits"
